@@ -1,0 +1,8 @@
+//! Weir's media vocabulary and packaging. Pure: no tokio, no file system, no clock, no environment; time is an
+//! argument.
+
+pub mod time;
+pub mod unit;
+
+pub use time::{Span, Timestamp};
+pub use unit::{AccessUnit, AudioFormat, Format, Kind, VideoFormat};
