@@ -1,6 +1,9 @@
 //! Weir's media vocabulary and packaging. Pure: no tokio, no file system, no clock, no environment; time is an
 //! argument.
 
+pub mod aac;
+mod bits;
+pub mod h264;
 pub mod time;
 pub mod unit;
 
