@@ -1,0 +1,342 @@
+//! The chunk layer (5.3): bytes to messages, with state for each chunk stream, so that interleaved ones do not
+//! mix. A message that lies whole in what was fed is a slice of it; any other is put together in one buffer.
+
+use bytes::Bytes;
+
+use super::header::{self, MAX_HEADER};
+use super::message::{Message, is_media};
+use super::stats::{Repairs, count};
+use super::stream::{ChunkStream, Start};
+use super::{Limits, SessionError};
+
+/// Until the peer says otherwise (5.4.1).
+const FIRST_CHUNK_SIZE: usize = 128;
+/// Longer messages cannot be declared, so longer chunks make no difference.
+const LARGEST_CHUNK_SIZE: u32 = 0x00FF_FFFF;
+/// Memory that a message of an accepted publisher gets at once, in bytes: most frames in one allocation.
+const EAGER_LIVE: usize = 256 << 10;
+/// The same for anybody else.
+const EAGER_STRANGER: usize = 1 << 10;
+/// A slice keeps the whole fed buffer alive: it must be at least this fraction of it, or it is copied.
+const SLICE_FRACTION: usize = 4;
+
+/// Which media bodies are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// All, up to the limit: a publisher is live.
+    All,
+    /// Up to so many bytes: enough for sequence headers.
+    UpTo(usize),
+    /// None.
+    Nothing,
+}
+
+/// What was fed and is not yet read.
+pub(super) struct Input {
+    pub(super) data: Bytes,
+    pub(super) at: usize,
+}
+
+impl Input {
+    fn rest(&self) -> &[u8] {
+        self.data.get(self.at..).unwrap_or_default()
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.at = self.at.saturating_add(count);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Header,
+    /// Within a chunk of the stream at `index`, with `left` bytes to come.
+    Body {
+        index: usize,
+        left: usize,
+    },
+}
+
+/// The reader of one connection.
+pub(super) struct ChunkReader {
+    streams: Vec<ChunkStream>,
+    /// Where the last chunk went: mostly where the next one goes.
+    last: usize,
+    stage: Stage,
+    /// The start of a header, cut by the end of what was fed.
+    carry: [u8; MAX_HEADER],
+    carried: usize,
+    chunk_size: usize,
+    /// Memory of all unfinished bodies.
+    buffered: usize,
+    pub(super) media: Media,
+}
+
+impl ChunkReader {
+    pub(super) fn new() -> Self {
+        Self {
+            streams: Vec::new(),
+            last: 0,
+            stage: Stage::Header,
+            carry: [0; MAX_HEADER],
+            carried: 0,
+            chunk_size: FIRST_CHUNK_SIZE,
+            buffered: 0,
+            media: Media::Nothing,
+        }
+    }
+
+    /// Memory of all unfinished messages, in bytes.
+    pub(super) fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// Set Chunk Size (5.4.1); false where the size is impossible.
+    pub(super) fn set_chunk_size(&mut self, size: u32) -> bool {
+        if size == 0 || size > i32::MAX as u32 {
+            return false;
+        }
+        self.chunk_size = size.min(LARGEST_CHUNK_SIZE) as usize;
+        true
+    }
+
+    /// Abort (5.4.2): forgets the unfinished message of a chunk stream; true if there was one.
+    pub(super) fn abort(&mut self, id: u32) -> bool {
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) else { return false };
+        if !stream.unfinished {
+            return false;
+        }
+        let (_, memory) = stream.finish();
+        self.buffered = self.buffered.saturating_sub(memory);
+        true
+    }
+
+    /// The next message, or `None` when `input` is used up. `base` is the stream position of `input`'s start.
+    pub(super) fn read(
+        &mut self,
+        input: &mut Input,
+        base: u64,
+        limits: &Limits,
+        repairs: &mut Repairs,
+    ) -> Result<Option<Message>, SessionError> {
+        loop {
+            let (index, left) = match self.stage {
+                Stage::Body { index, left } => (index, left),
+                Stage::Header => {
+                    let at = base.saturating_add(input.at as u64);
+                    let Some(header) = self.header(input, at)? else { return Ok(None) };
+                    let index = self.begin(&header, at, limits, repairs)?;
+                    let missing = self.streams.get(index).map_or(0, ChunkStream::missing);
+                    (index, missing.min(self.chunk_size))
+                }
+            };
+            let at = base.saturating_add(input.at as u64);
+            if let Some(message) = self.body(index, left, input, at, limits)? {
+                return Ok(Some(message));
+            }
+            if matches!(self.stage, Stage::Body { .. }) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads a header from what was carried over and what is new.
+    fn header(&mut self, input: &mut Input, at: u64) -> Result<Option<header::Header>, SessionError> {
+        let fresh = input.rest();
+        let before = self.carried;
+        if before == 0 {
+            if let Some(header) = self.parse(fresh, at)? {
+                input.skip(header.size);
+                return Ok(Some(header));
+            }
+            self.carry_over(fresh);
+            let count = fresh.len();
+            input.skip(count);
+            return Ok(None);
+        }
+        self.carry_over(fresh);
+        let carry = self.carry;
+        let known = carry.get(..self.carried).unwrap_or_default();
+        let Some(header) = self.parse(known, at)? else {
+            input.skip(self.carried.saturating_sub(before));
+            return Ok(None);
+        };
+        // Undecided bytes of an extended timestamp may turn out to be body: they stay for `body`.
+        input.skip(header.size.saturating_sub(before));
+        self.carried = before;
+        self.drop_carried(header.size.min(before));
+        Ok(Some(header))
+    }
+
+    fn carry_over(&mut self, fresh: &[u8]) {
+        if let Some(room) = self.carry.get_mut(self.carried..) {
+            let count = room.len().min(fresh.len());
+            if let (Some(room), Some(fresh)) = (room.get_mut(..count), fresh.get(..count)) {
+                room.copy_from_slice(fresh);
+                self.carried = self.carried.saturating_add(count);
+            }
+        }
+    }
+
+    fn drop_carried(&mut self, count: usize) {
+        let count = count.min(self.carried);
+        self.carry.copy_within(count..self.carried, 0);
+        self.carried = self.carried.saturating_sub(count);
+    }
+
+    fn parse(&self, bytes: &[u8], at: u64) -> Result<Option<header::Header>, SessionError> {
+        let Some((format, chunk_stream, cursor)) = header::basic(bytes) else { return Ok(None) };
+        let known = self.find(chunk_stream).and_then(|index| self.streams.get(index));
+        // A type 1 header may come first: librtmp's pings do.
+        if known.is_none() && matches!(format, header::Format::SameLength | header::Format::Same) {
+            return Err(SessionError::MissingHeader { chunk_stream, at });
+        }
+        Ok(header::rest(format, chunk_stream, cursor, known.and_then(ChunkStream::expected)))
+    }
+
+    fn find(&self, id: u32) -> Option<usize> {
+        if self.streams.get(self.last).is_some_and(|stream| stream.id == id) {
+            return Some(self.last);
+        }
+        self.streams.iter().position(|stream| stream.id == id)
+    }
+
+    /// Takes a header in; gives the index of its chunk stream.
+    fn begin(
+        &mut self,
+        header: &header::Header,
+        at: u64,
+        limits: &Limits,
+        repairs: &mut Repairs,
+    ) -> Result<usize, SessionError> {
+        let index = match self.find(header.chunk_stream) {
+            Some(index) => index,
+            None if self.streams.len() >= limits.max_chunk_streams => {
+                return Err(SessionError::TooManyChunkStreams { limit: limits.max_chunk_streams, at });
+            }
+            None => {
+                self.streams.push(ChunkStream::new(header.chunk_stream));
+                self.streams.len().saturating_sub(1)
+            }
+        };
+        self.last = index;
+        let Some(stream) = self.streams.get_mut(index) else { return Ok(index) };
+        match stream.apply(header) {
+            Start::Continuation => return Ok(index),
+            Start::Restated => {
+                count(&mut repairs.restated_headers);
+                return Ok(index);
+            }
+            Start::Message => {}
+            Start::Instead => {
+                count(&mut repairs.partial_messages);
+                let (_, memory) = stream.finish();
+                stream.unfinished = true;
+                self.buffered = self.buffered.saturating_sub(memory);
+            }
+        }
+        let media = is_media(stream.kind);
+        stream.discard = media
+            && match self.media {
+                Media::All => false,
+                Media::UpTo(most) => stream.length > most,
+                Media::Nothing => true,
+            };
+        let limit = match (media, self.media) {
+            (true, _) => limits.max_media_message,
+            (false, Media::All) => limits.max_data_message,
+            (false, _) => limits.max_command_message,
+        };
+        if stream.length > limit {
+            return Err(SessionError::MessageTooLarge { length: stream.length, limit, at });
+        }
+        Ok(index)
+    }
+
+    /// Reads body bytes of one chunk. Leaves `stage` at `Body` where more input is needed.
+    fn body(
+        &mut self,
+        index: usize,
+        mut left: usize,
+        input: &mut Input,
+        at: u64,
+        limits: &Limits,
+    ) -> Result<Option<Message>, SessionError> {
+        self.stage = Stage::Header;
+        let eager = if self.media == Media::All { EAGER_LIVE } else { EAGER_STRANGER };
+        let Some(stream) = self.streams.get_mut(index) else { return Ok(None) };
+        if self.carried > 0 {
+            let carry = self.carry;
+            let take = self.carried.min(left);
+            let bytes = carry.get(..take).unwrap_or_default();
+            keep(stream, bytes, eager, &mut self.buffered, limits, at)?;
+            left = left.saturating_sub(take);
+            self.carry.copy_within(take..self.carried, 0);
+            self.carried = self.carried.saturating_sub(take);
+        }
+        loop {
+            let rest = input.rest();
+            let take = left.min(rest.len());
+            if stream.received == 0 && take == stream.length {
+                let start = input.at;
+                input.skip(take);
+                let payload = if stream.discard || take == 0 {
+                    Bytes::new()
+                } else if take >= input.data.len() / SLICE_FRACTION {
+                    input.data.slice(start..input.at)
+                } else {
+                    Bytes::copy_from_slice(input.data.get(start..input.at).unwrap_or_default())
+                };
+                stream.unfinished = false;
+                return Ok(Some(message(stream, payload)));
+            }
+            keep(stream, rest.get(..take).unwrap_or_default(), eager, &mut self.buffered, limits, at)?;
+            input.skip(take);
+            left = left.saturating_sub(take);
+            let missing = stream.missing();
+            if missing == 0 {
+                let (payload, memory) = stream.finish();
+                self.buffered = self.buffered.saturating_sub(memory);
+                return Ok(Some(message(stream, payload)));
+            }
+            if left > 0 {
+                self.stage = Stage::Body { index, left };
+                return Ok(None);
+            }
+            // The common case without the detour: the next chunk continues this message with a one-byte header.
+            let plain = stream.continues_plainly() && (2..64).contains(&stream.id);
+            if !plain || self.carried > 0 || input.rest().first() != Some(&(0xC0 | stream.id as u8)) {
+                return Ok(None);
+            }
+            input.skip(1);
+            left = missing.min(self.chunk_size);
+        }
+    }
+}
+
+/// Adds to a message's body, within the memory that the connection may have.
+fn keep(
+    stream: &mut ChunkStream,
+    bytes: &[u8],
+    eager: usize,
+    buffered: &mut usize,
+    limits: &Limits,
+    at: u64,
+) -> Result<(), SessionError> {
+    let growth = stream.growth(bytes.len(), eager);
+    if growth > 0 && buffered.saturating_add(growth) > limits.max_buffered {
+        return Err(SessionError::TooMuchBuffered { limit: limits.max_buffered, at });
+    }
+    *buffered = buffered.saturating_add(stream.push(bytes, growth));
+    Ok(())
+}
+
+fn message(stream: &ChunkStream, payload: Bytes) -> Message {
+    Message {
+        kind: stream.kind,
+        stream: stream.stream,
+        timestamp: stream.timestamp,
+        payload,
+        discarded: stream.discard,
+    }
+}

@@ -1,0 +1,258 @@
+//! The state of one connection.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::aggregate::Parts;
+use super::chunk::{ChunkReader, Input, Media};
+use super::control::Window;
+use super::error::SessionError;
+use super::event::Event;
+use super::handshake::Handshake;
+use super::limits::Limits;
+use super::message::{Message, is_media, kind};
+use super::stats::{Stats, count};
+use super::writer::ChunkWriter;
+use crate::flv::{AudioPacket, AudioTag, VideoPacket, VideoTag};
+
+/// What came between `publish` and its answer and must not be lost: encoders that do not wait send it once.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) metadata: Option<Event>,
+    video: Option<Event>,
+    audio: Option<Event>,
+}
+
+/// How far the peer has come.
+pub(super) enum Phase {
+    /// `connect` is outstanding.
+    New,
+    /// Connected, not publishing.
+    Connected,
+    /// `publish` waits for the shell's answer.
+    Pending {
+        /// Message stream id.
+        stream: u32,
+        held: Box<Held>,
+    },
+    /// The publish is accepted.
+    Live {
+        /// Message stream id.
+        stream: u32,
+    },
+}
+
+/// The server's side of one RTMP connection that publishes.
+///
+/// Feed what the socket gives, take the events until there are none, write the output. Memory stays within the
+/// [`Limits`], besides the events of what was last fed; payloads are slices of the fed buffers where a message
+/// lies whole in one, so reads of 16 KiB and more make the least work.
+pub struct Session {
+    pub(super) limits: Limits,
+    handshake: Option<Handshake>,
+    pub(super) reader: ChunkReader,
+    pub(super) writer: ChunkWriter,
+    pub(super) window: Window,
+    pub(super) events: VecDeque<Event>,
+    pub(super) phase: Phase,
+    pub(super) app: String,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) last_stream: u32,
+    pub(super) stats: Stats,
+    failure: Option<SessionError>,
+}
+
+impl Session {
+    /// A connection that has just been accepted. `entropy` are the random bytes of the handshake (5.2.3); nothing
+    /// secret depends on them.
+    pub fn new(limits: Limits, entropy: [u8; 1528]) -> Self {
+        Self {
+            handshake: Some(Handshake::new(entropy)),
+            reader: ChunkReader::new(),
+            writer: ChunkWriter::new(),
+            window: Window::new(limits.window),
+            events: VecDeque::new(),
+            phase: Phase::New,
+            app: String::new(),
+            query: Vec::new(),
+            last_stream: 0,
+            stats: Stats::default(),
+            failure: None,
+            limits,
+        }
+    }
+
+    /// Takes bytes from the peer in. After an error the connection is over: events and output up to it are still
+    /// there, and every further call gives the same error.
+    pub fn feed(&mut self, data: Bytes) -> Result<(), SessionError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let result = self.read(data);
+        if let Err(failure) = &result {
+            self.failure = Some(failure.clone());
+        }
+        result
+    }
+
+    /// The next thing that the peer did.
+    #[allow(clippy::should_implement_trait, reason = "a machine, not a sequence: it goes on after None")]
+    pub fn next(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Bytes for the peer; empty if there are none.
+    pub fn output(&mut self) -> Bytes {
+        self.writer.take()
+    }
+
+    /// Accepts the pending publish. False if there is none (any more).
+    pub fn accept_publish(&mut self) -> bool {
+        let Phase::Pending { stream, held } = &mut self.phase else { return false };
+        let (stream, held) = (*stream, std::mem::take(held));
+        self.phase = Phase::Live { stream };
+        self.reader.media = Media::All;
+        self.stream_begin(stream);
+        self.writer.fc_publish("Publishing started.");
+        self.writer.status(stream, "status", "NetStream.Publish.Start", "Publishing started.");
+        self.events.extend([held.metadata, held.video, held.audio].into_iter().flatten());
+        true
+    }
+
+    /// Refuses the pending publish, e.g. with `NetStream.Publish.BadName` or `NetStream.Publish.Denied`. False if
+    /// there is none (any more).
+    pub fn reject_publish(&mut self, code: &str, description: &str) -> bool {
+        let Phase::Pending { stream, .. } = self.phase else { return false };
+        self.end_with(stream, code, description);
+        true
+    }
+
+    /// Ends the accepted publish with an error that the encoder shows, e.g. `NetStream.Publish.Rejected` with the
+    /// codec and the remedy. False if there is none (any more).
+    pub fn fail(&mut self, code: &str, description: &str) -> bool {
+        let Phase::Live { stream } = self.phase else { return false };
+        self.end_with(stream, code, description);
+        true
+    }
+
+    /// What the connection has carried so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Memory that unfinished messages take, in bytes.
+    pub fn buffered(&self) -> usize {
+        self.reader.buffered()
+    }
+
+    fn end_with(&mut self, stream: u32, code: &str, description: &str) {
+        self.writer.status(stream, "error", code, description);
+        self.stop_publishing();
+    }
+
+    pub(super) fn stop_publishing(&mut self) {
+        self.phase = Phase::Connected;
+        self.reader.media = Media::Nothing;
+    }
+
+    /// Message stream of the pending or accepted publish.
+    pub(super) fn publishing_stream(&self) -> Option<u32> {
+        match self.phase {
+            Phase::Pending { stream, .. } | Phase::Live { stream } => Some(stream),
+            Phase::New | Phase::Connected => None,
+        }
+    }
+
+    fn read(&mut self, mut data: Bytes) -> Result<(), SessionError> {
+        let end = self.stats.bytes_in.saturating_add(data.len() as u64);
+        self.stats.bytes_in = end;
+        if let Some(handshake) = &mut self.handshake {
+            if !handshake.read(&mut data, &mut self.writer.out)? {
+                return Ok(());
+            }
+            self.handshake = None;
+        }
+        let base = end.saturating_sub(data.len() as u64);
+        let mut input = Input { data, at: 0 };
+        while let Some(message) = self.reader.read(&mut input, base, &self.limits, &mut self.stats.repairs)? {
+            count(&mut self.stats.messages);
+            let at = base.saturating_add(input.at as u64);
+            self.message(message, at)?;
+            if self.writer.out.len() > self.limits.max_output {
+                return Err(SessionError::TooMuchOutput { limit: self.limits.max_output, at });
+            }
+        }
+        self.acknowledge();
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message, at: u64) -> Result<(), SessionError> {
+        match message.kind {
+            kind::SET_CHUNK_SIZE..=kind::PEER_BANDWIDTH => self.control(&message, at)?,
+            kind::COMMAND_AMF0 | kind::COMMAND_AMF3 => self.command(&message, at)?,
+            unexpected if matches!(self.phase, Phase::New) => {
+                return Err(SessionError::UnexpectedMessage { kind: unexpected, at });
+            }
+            kind::DATA_AMF0 | kind::DATA_AMF3 => self.data(&message, at)?,
+            kind::AUDIO | kind::VIDEO => self.media(message),
+            kind::AGGREGATE if message.discarded => count(&mut self.stats.repairs.unwanted_media),
+            kind::AGGREGATE => self.aggregate(message, at)?,
+            _ => count(&mut self.stats.repairs.unknown_messages),
+        }
+        Ok(())
+    }
+
+    fn aggregate(&mut self, message: Message, at: u64) -> Result<(), SessionError> {
+        let mut parts = Parts::new(message);
+        for part in &mut parts {
+            match part.kind {
+                kind::DATA_AMF0 => self.data(&part, at)?,
+                other if is_media(other) && other != kind::AGGREGATE => self.media(part),
+                _ => count(&mut self.stats.repairs.unknown_messages),
+            }
+        }
+        if parts.broken {
+            count(&mut self.stats.repairs.broken_aggregates);
+        }
+        Ok(())
+    }
+
+    fn media(&mut self, message: Message) {
+        if message.discarded {
+            count(&mut self.stats.repairs.unwanted_media);
+            return;
+        }
+        if message.payload.is_empty() {
+            count(&mut self.stats.repairs.empty_media);
+            return;
+        }
+        let Message { kind: media, timestamp, payload, .. } = message;
+        match &mut self.phase {
+            Phase::Live { .. } => self.events.push_back(media_event(media, timestamp, payload)),
+            Phase::Pending { held, .. } if is_sequence_header(media, &payload) => {
+                // A copy, so that it does not keep the buffer of what is dropped around it.
+                let event = media_event(media, timestamp, Bytes::copy_from_slice(&payload));
+                let place = if media == kind::VIDEO { &mut held.video } else { &mut held.audio };
+                *place = Some(event);
+            }
+            _ => count(&mut self.stats.repairs.unwanted_media),
+        }
+    }
+}
+
+fn media_event(media: u8, timestamp: u32, payload: Bytes) -> Event {
+    if media == kind::VIDEO {
+        Event::Video { timestamp, payload }
+    } else {
+        Event::Audio { timestamp, payload }
+    }
+}
+
+fn is_sequence_header(media: u8, payload: &Bytes) -> bool {
+    if media == kind::VIDEO {
+        VideoTag::parse(payload.clone()).is_ok_and(|tag| tag.packet == VideoPacket::SequenceHeader)
+    } else {
+        AudioTag::parse(payload.clone()).is_ok_and(|tag| tag.packet == AudioPacket::SequenceHeader)
+    }
+}
