@@ -4,8 +4,13 @@
 pub mod aac;
 mod bits;
 pub mod h264;
+pub mod cmaf;
+pub mod packager;
+pub mod playlist;
+pub mod segmenter;
 pub mod time;
 pub mod unit;
+pub mod window;
 
 pub use time::{Span, Timestamp};
 pub use unit::{AccessUnit, AudioFormat, Format, Kind, VideoFormat};

@@ -1,0 +1,164 @@
+//! The init segment: `ftyp` and `moov` of a single track, without samples and without an edit list.
+
+use bytes::Bytes;
+use mp4_atom::{
+    Audio, Codec, Dinf, Dref, Encode, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Smhd, Stbl,
+    Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd,
+};
+
+use super::CmafError;
+use crate::unit::{AudioFormat, Format, VideoFormat};
+
+/// Ticks a second of every video track.
+const VIDEO_TIMESCALE: u32 = 90_000;
+/// The only track of a file.
+pub(super) const TRACK: u32 = 1;
+/// sample_depends_on = 2: an I picture, or an audio frame (ISO/IEC 14496-12 8.8.3.1).
+pub(super) const SYNC: u32 = 0x0200_0000;
+/// sample_depends_on = 1, sample_is_non_sync_sample.
+pub(super) const NON_SYNC: u32 = 0x0101_0000;
+
+/// The track's ticks a second: 90 000 for video, the sample rate for audio.
+pub fn timescale(format: &Format) -> u32 {
+    match format {
+        Format::Video(_) => VIDEO_TIMESCALE,
+        Format::Audio(audio) => audio.sample_rate.max(1),
+    }
+}
+
+/// Writes the init segment of a format.
+pub fn init_segment(format: &Format) -> Result<Bytes, CmafError> {
+    let scale = timescale(format);
+    let mut out = Vec::with_capacity(1024);
+    Ftyp {
+        major_brand: FourCC::new(b"iso6"),
+        minor_version: 0,
+        compatible_brands: [*b"iso6", *b"cmfc", *b"mp41"].iter().map(FourCC::new).collect(),
+    }
+    .encode(&mut out)?;
+    let (entry, handler, name) = match format {
+        Format::Video(video) => (video_entry(video)?, b"vide", "video"),
+        Format::Audio(audio) => (audio_entry(audio)?, b"soun", "sound"),
+    };
+    let video = match format {
+        Format::Video(video) => Some(video),
+        Format::Audio(_) => None,
+    };
+    let (width, height) = video.map_or(Ok((0, 0)), picture_size)?;
+    let moov = Moov {
+        mvhd: Mvhd { timescale: 1000, rate: 1.into(), volume: 1.into(), next_track_id: 2, ..Mvhd::default() },
+        mvex: Some(Mvex {
+            mehd: None,
+            trex: vec![Trex {
+                track_id: TRACK,
+                default_sample_description_index: 1,
+                default_sample_flags: if video.is_some() { NON_SYNC } else { SYNC },
+                ..Trex::default()
+            }],
+        }),
+        trak: vec![Trak {
+            tkhd: Tkhd {
+                track_id: TRACK,
+                enabled: true,
+                in_movie: true,
+                volume: u8::from(video.is_none()).into(),
+                width: width.into(),
+                height: height.into(),
+                ..Tkhd::default()
+            },
+            mdia: Mdia {
+                mdhd: Mdhd { timescale: scale, language: "und".into(), ..Mdhd::default() },
+                hdlr: Hdlr { handler: FourCC::new(handler), name: name.into() },
+                minf: Minf {
+                    vmhd: video.map(|_| Vmhd::default()),
+                    smhd: video.is_none().then(Smhd::default),
+                    dinf: Dinf { dref: Dref { entries: vec![Url::default().into()] } },
+                    stbl: Stbl {
+                        stsd: Stsd { codecs: vec![entry] },
+                        stco: Some(Stco::default()),
+                        ..Stbl::default()
+                    },
+                    ..Minf::default()
+                },
+            },
+            ..Trak::default()
+        }],
+        ..Moov::default()
+    };
+    moov.encode(&mut out)?;
+    Ok(out.into())
+}
+
+fn picture_size(video: &VideoFormat) -> Result<(u16, u16), CmafError> {
+    match (u16::try_from(video.width), u16::try_from(video.height)) {
+        (Ok(width), Ok(height)) => Ok((width, height)),
+        _ => Err(CmafError::PictureSize { width: video.width, height: video.height }),
+    }
+}
+
+/// `avc1` around the record exactly as the source gave it: parsing and writing it anew could only lose what the
+/// decoder wants.
+fn video_entry(video: &VideoFormat) -> Result<Codec, CmafError> {
+    let (width, height) = picture_size(video)?;
+    let mut body = Vec::with_capacity(video.config.len().saturating_add(96));
+    Visual {
+        data_reference_index: 1,
+        width,
+        height,
+        horizresolution: 72.into(),
+        vertresolution: 72.into(),
+        frame_count: 1,
+        compressor: "".into(),
+        depth: 24,
+    }
+    .encode(&mut body)?;
+    append_box(&mut body, *b"avcC", &video.config)?;
+    Ok(Codec::Unknown(FourCC::new(b"avc1"), body))
+}
+
+/// `mp4a` with an `esds` around the AudioSpecificConfig (ISO/IEC 14496-1 7.2.6).
+fn audio_entry(audio: &AudioFormat) -> Result<Codec, CmafError> {
+    let mut body = Vec::with_capacity(audio.config.len().saturating_add(96));
+    Audio {
+        data_reference_index: 1,
+        channel_count: audio.channels,
+        sample_size: 16,
+        // 16.16: rates that do not fit are said by the config alone.
+        sample_rate: u16::try_from(audio.sample_rate).unwrap_or(0).into(),
+    }
+    .encode(&mut body)?;
+    let mut specific = Vec::new();
+    append_descriptor(&mut specific, 0x05, &audio.config)?;
+    // object type: MPEG-4 audio; stream type: audio; buffer and rates unknown.
+    let mut decoder = vec![0x40, 0x15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    decoder.extend_from_slice(&specific);
+    let mut stream = vec![0, 0, 0];
+    append_descriptor(&mut stream, 0x04, &decoder)?;
+    append_descriptor(&mut stream, 0x06, &[2])?;
+    let mut esds = vec![0, 0, 0, 0];
+    append_descriptor(&mut esds, 0x03, &stream)?;
+    append_box(&mut body, *b"esds", &esds)?;
+    Ok(Codec::Unknown(FourCC::new(b"mp4a"), body))
+}
+
+fn append_box(out: &mut Vec<u8>, kind: [u8; 4], body: &[u8]) -> Result<(), CmafError> {
+    let size =
+        u32::try_from(body.len().saturating_add(8)).map_err(|_| CmafError::TooLarge(body.len() as u64))?;
+    out.extend_from_slice(&size.to_be_bytes());
+    out.extend_from_slice(&kind);
+    out.extend_from_slice(body);
+    Ok(())
+}
+
+/// A descriptor with the four-byte length that Apple's parsers are used to (ISO/IEC 14496-1 8.3.3).
+fn append_descriptor(out: &mut Vec<u8>, tag: u8, body: &[u8]) -> Result<(), CmafError> {
+    let size = u32::try_from(body.len()).ok().filter(|size| *size < 1 << 28);
+    let size = size.ok_or(CmafError::TooLarge(body.len() as u64))?;
+    out.push(tag);
+    for shift in [21, 14, 7] {
+        out.push((size >> shift & 0x7f) as u8 | 0x80);
+    }
+    out.push((size & 0x7f) as u8);
+    out.extend_from_slice(body);
+    Ok(())
+}

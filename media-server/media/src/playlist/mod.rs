@@ -1,0 +1,25 @@
+//! LL-HLS playlists (draft-pantos-hls-rfc8216bis): immutable snapshots of a rendition, their text, and the objects
+//! that the text names.
+//!
+//! A snapshot is cheap: segments and parts are shared, and each carries its own lines, written once.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod date;
+mod media;
+mod multivariant;
+mod object;
+mod render;
+
+pub use media::{MediaPlaylist, Report, Wait};
+pub use multivariant::{AudioRendition, Variant, multivariant};
+pub use object::{Init, Object, Part, Segment};
+
+pub(crate) use media::Running;
+pub(crate) use object::{SegmentHead, part_name};
+pub(crate) use render::Constants;
+
+#[cfg(test)]
+mod tests;
