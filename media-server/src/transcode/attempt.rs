@@ -1,0 +1,284 @@
+//! The life of one worker process, from its start to its end, seen from the daemon.
+
+use std::{
+    io::{self, IoSlice},
+    path::Path,
+    pin::pin,
+    sync::atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+    time::Duration,
+};
+
+use bytes::{Buf as _, BytesMut};
+use media::{Timestamp, VideoFormat};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+    time::Instant,
+};
+
+use super::{
+    process,
+    protocol::{self, Encoded, FromWorker, ProtocolError, Start, ToWorker},
+    spec::TranscodeSpec,
+    supervisor::{Output, RungEvent, Shared},
+};
+
+/// Bytes asked of the socket at once: a keyframe of each rung fits.
+const READ: usize = 128 << 10;
+/// How long a process may take to be gone after its socket has closed.
+const REAP: Duration = Duration::from_secs(1);
+
+/// How a worker ended.
+pub(super) enum End {
+    /// It did all that it was asked, or nobody wants more.
+    Finished,
+    /// It is gone, and a replacement may do better.
+    Died {
+        /// Why, in plain words.
+        reason: String,
+    },
+    /// It is gone, and a replacement would fail the same way.
+    Hopeless {
+        /// Why, in plain words.
+        reason: String,
+    },
+}
+
+/// Why the daemon stops listening to a worker.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    /// End of file: the process is dead or done.
+    #[error("closed")]
+    Closed,
+    /// Nobody reads the rungs any more.
+    #[error("unwanted")]
+    Unwanted,
+    #[error("reading from the worker: {0}")]
+    Socket(#[from] io::Error),
+    #[error("the worker does not keep to the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    #[error("the worker hung: no progress for {0:?}")]
+    Hung(Duration),
+    #[error("{text}")]
+    Said { fatal: bool, text: String },
+}
+
+/// What feeding and collecting tell each other.
+#[derive(Default)]
+struct Flow {
+    /// Units given to the socket, whole or in part.
+    sent: AtomicU64,
+    /// The source has ended and the worker knows.
+    ended: AtomicBool,
+}
+
+/// Runs one worker to its end. The worker is dead and reaped when this returns.
+pub(super) async fn run(spec: &TranscodeSpec, program: &Path, shared: &Shared, output: &mut Output) -> End {
+    let process::Worker { mut child, socket, stderr } = match process::spawn(program) {
+        Ok(worker) => worker,
+        Err(error) => return End::Died { reason: format!("cannot start {}: {error}", program.display()) },
+    };
+    shared.pid.store(child.id().unwrap_or(0), Relaxed);
+    let start = Start {
+        spec: spec.clone(),
+        resume_after: output.delivered.iter().map(|pts| pts.map(Timestamp::flicks)).collect(),
+    };
+    let (read, write) = socket.into_split();
+    let flow = Flow::default();
+    let fault = {
+        let mut feed = pin!(feed(start, write, shared, &flow));
+        let mut collect = pin!(collect(read, spec, shared, output, &flow));
+        let mut log = pin!(process::log(stderr, &spec.stream));
+        let (mut fed, mut logged) = (false, false);
+        loop {
+            tokio::select! {
+                biased;
+                fault = &mut collect => break fault,
+                // A failed write means a dead worker: what it made before is still read, up to its end of file.
+                _ = &mut feed, if !fed => fed = true,
+                () = &mut log, if !logged => logged = true,
+            }
+        }
+    };
+    let status = if matches!(fault, Fault::Closed) { reap(&mut child).await } else { None };
+    if status.is_none() {
+        // Already dead, or ended by this: either way `wait` below has an answer.
+        child.start_kill().ok();
+        child.wait().await.ok();
+    }
+    match fault {
+        Fault::Unwanted => End::Finished,
+        Fault::Closed => match status {
+            Some(status) if status.success() && flow.ended.load(Acquire) => End::Finished,
+            Some(status) => End::Died { reason: process::describe(status) },
+            None => End::Died { reason: "the worker closed its socket".to_owned() },
+        },
+        Fault::Said { fatal: true, text } => End::Hopeless { reason: text },
+        fault => End::Died { reason: fault.to_string() },
+    }
+}
+
+async fn reap(child: &mut tokio::process::Child) -> Option<std::process::ExitStatus> {
+    tokio::time::timeout(REAP, child.wait()).await.ok()?.ok()
+}
+
+/// Writes the job and then the source's units; after the last one half-closes the socket.
+async fn feed(start: Start, mut socket: OwnedWriteHalf, shared: &Shared, flow: &Flow) -> io::Result<()> {
+    write(&mut socket, ToWorker::Start(Box::new(start)).encode()).await?;
+    loop {
+        let entry = {
+            let mut journal = shared.journal();
+            journal.take().ok_or_else(|| journal.is_closed())
+        };
+        match entry {
+            Ok(entry) => {
+                flow.sent.fetch_add(1, Release);
+                write(&mut socket, ToWorker::Source { unit: entry.unit, edge: entry.edge }.encode()).await?;
+            }
+            Err(true) => break,
+            // `notify_one` keeps its permit when nobody waits yet, so no push is missed.
+            Err(false) => shared.waiting.notified().await,
+        }
+    }
+    flow.ended.store(true, Release);
+    socket.shutdown().await
+}
+
+/// Writes head and payload in one system call where the socket has room.
+async fn write(socket: &mut OwnedWriteHalf, encoded: Encoded) -> io::Result<()> {
+    let Encoded { mut head, mut payload } = encoded;
+    while head.has_remaining() || payload.has_remaining() {
+        let written = socket.write_vectored(&[IoSlice::new(&head), IoSlice::new(&payload)]).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let of_head = written.min(head.len());
+        head.advance(of_head);
+        payload.advance(written - of_head);
+    }
+    Ok(())
+}
+
+/// Hands on what the worker makes, until something ends it.
+async fn collect(
+    mut socket: OwnedReadHalf,
+    spec: &TranscodeSpec,
+    shared: &Shared,
+    output: &mut Output,
+    flow: &Flow,
+) -> Fault {
+    let mut collector =
+        Collector { spec, shared, output, ready: false, consumed: 0, progress: Instant::now() };
+    let mut read = BytesMut::new();
+    let mut tick = tokio::time::interval(spec.limits.hang.div_f32(16.0).max(Duration::from_millis(10)));
+    loop {
+        loop {
+            match protocol::split(&mut read)
+                .and_then(|message| message.map(|(kind, body)| FromWorker::decode(kind, body)).transpose())
+            {
+                Ok(Some(message)) => {
+                    if let Err(fault) = collector.take(message).await {
+                        return fault;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return error.into(),
+            }
+        }
+        read.reserve(READ);
+        tokio::select! {
+            got = socket.read_buf(&mut read) => match got {
+                Ok(0) => return Fault::Closed,
+                Ok(_) => {}
+                // A worker that dies with input unread resets the socket instead of closing it.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Fault::Closed,
+                Err(error) => return error.into(),
+            },
+            _ = tick.tick() => if let Err(fault) = collector.check(flow) { return fault },
+        }
+    }
+}
+
+struct Collector<'a> {
+    spec: &'a TranscodeSpec,
+    shared: &'a Shared,
+    output: &'a mut Output,
+    ready: bool,
+    /// Units that have reached the worker's decoder.
+    consumed: u64,
+    /// When the worker last got on, or had nothing to do.
+    progress: Instant,
+}
+
+impl Collector<'_> {
+    async fn take(&mut self, message: FromWorker) -> Result<(), Fault> {
+        match message {
+            FromWorker::Ready => self.ready = true,
+            FromWorker::Progress { consumed } => self.consumed = consumed,
+            FromWorker::Format { rung, width, height, frame_rate, config } => {
+                let format = VideoFormat { codec: codec(&config), width, height, frame_rate, config };
+                let rung = usize::from(rung);
+                let Some(known) = self.output.formats.get_mut(rung) else { return Ok(()) };
+                if known.as_ref() != Some(&format) {
+                    *known = Some(format.clone());
+                    self.send(RungEvent::Format { rung, format }).await?;
+                }
+            }
+            FromWorker::Unit { rung, unit } => {
+                let rung = usize::from(rung);
+                let pts = unit.pts;
+                match self.output.delivered.get_mut(rung) {
+                    Some(last) if last.is_none_or(|last| last < pts) => *last = Some(pts),
+                    _ => return Ok(()),
+                }
+                self.send(RungEvent::Unit { rung, unit }).await?;
+                self.settle(rung);
+            }
+            FromWorker::Error { fatal, text } => return Err(Fault::Said { fatal, text }),
+        }
+        self.progress = Instant::now();
+        Ok(())
+    }
+
+    async fn send(&mut self, event: RungEvent) -> Result<(), Fault> {
+        self.output.events.send(event).await.map_err(|_| Fault::Unwanted)
+    }
+
+    /// What all rungs have delivered is not needed again.
+    fn settle(&mut self, rung: usize) {
+        if let Some(slowest) = self.output.delivered.iter().copied().min().flatten() {
+            self.shared.delivered.store(slowest.flicks(), Relaxed);
+            self.shared.journal().settle(slowest);
+        }
+        let (since, count) = &mut self.output.second;
+        *count += u32::from(rung == 0);
+        let elapsed = since.elapsed();
+        if elapsed >= Duration::from_secs(1) {
+            self.shared.rate.store((f64::from(*count) * 100.0 / elapsed.as_secs_f64()) as u32, Relaxed);
+            self.output.second = (Instant::now(), 0);
+        }
+    }
+
+    fn check(&mut self, flow: &Flow) -> Result<(), Fault> {
+        let limits = &self.spec.limits;
+        let idle = flow.sent.load(Acquire) <= self.consumed && !flow.ended.load(Acquire);
+        let patience = if self.ready { limits.hang } else { limits.startup };
+        if self.ready && idle {
+            self.progress = Instant::now();
+        } else if self.progress.elapsed() > patience {
+            return Err(Fault::Hung(patience));
+        }
+        Ok(())
+    }
+}
+
+/// RFC 6381 codec string of an AVCDecoderConfigurationRecord: profile, compatibility and level follow its version.
+fn codec(config: &[u8]) -> String {
+    match config {
+        [_, profile, compatibility, level, ..] => format!("avc1.{profile:02x}{compatibility:02x}{level:02x}"),
+        _ => "avc1".to_owned(),
+    }
+}

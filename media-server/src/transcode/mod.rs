@@ -1,0 +1,22 @@
+//! The transcode room: reads the source's access units, gives back those of each rung.
+//!
+//! A child process a stream (`media-server transcode-worker`) runs GStreamer: it decodes once, scales and encodes
+//! each rung. The daemon never initialises GStreamer, so a crash, leak or hang of a codec costs one stream well
+//! under a second and no other stream anything. What travels between the two is in [`protocol`]; what makes a
+//! dead worker's replacement continue without a gap is the [`journal`] of units since the last needed keyframe.
+//!
+//! Not here: which rungs a stream gets (`media::ladder`) and where their segments end (the GOP clock in `live`).
+
+mod attempt;
+mod decimator;
+mod journal;
+mod process;
+mod protocol;
+mod spec;
+mod supervisor;
+mod worker;
+
+pub use journal::Overrun;
+pub use spec::{InvalidSpec, Limits, PRESETS, RungSpec, TranscodeSpec};
+pub use supervisor::{RungEvent, Stats, Transcoder, start};
+pub use worker::worker_main;

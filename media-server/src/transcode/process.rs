@@ -1,0 +1,98 @@
+//! Starting a worker process, and reading what it says on stderr.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream, unix::process::ExitStatusExt as _},
+    path::Path,
+    process::{ExitStatus, Stdio},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    net::UnixStream,
+    process::{Child, ChildStderr, Command},
+};
+
+use super::worker::PLUGIN_DIRS;
+
+/// Variables that a worker may see: nothing of the daemon's secrets is among them.
+const PASSED_ON: [&str; 8] = [
+    "GST_DEBUG",
+    "GST_DEBUG_NO_COLOR",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "RUST_BACKTRACE",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+];
+/// Where an operator's own plugins lie, most wanted first.
+const OPERATORS_PLUGINS: [&str; 4] =
+    ["GST_PLUGIN_PATH_1_0", "GST_PLUGIN_PATH", "GST_PLUGIN_SYSTEM_PATH_1_0", "GST_PLUGIN_SYSTEM_PATH"];
+
+/// Longest stderr line that is logged, in bytes, and most lines of one worker.
+const LINE: u64 = 1024;
+const LINES: usize = 100;
+
+/// A worker that was just started. Dropping it kills it.
+pub(super) struct Worker {
+    pub(super) child: Child,
+    pub(super) socket: UnixStream,
+    pub(super) stderr: Option<ChildStderr>,
+}
+
+/// Starts `program transcode-worker` with one end of a socket pair as its stdin. Needs a tokio runtime.
+pub(super) fn spawn(program: &Path) -> io::Result<Worker> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let socket = UnixStream::from_std(ours)?;
+    let dirs: Vec<OsString> = OPERATORS_PLUGINS.iter().filter_map(std::env::var_os).collect();
+    let mut child = Command::new(program)
+        .arg("transcode-worker")
+        .env_clear()
+        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        // The worker loads the five plugins it needs by name. Reading the whole registry, or worse rescanning it
+        // in a forked scanner, would cost 50 ms to seconds of a stream's start and a writable cache.
+        .env(PLUGIN_DIRS, dirs.join(&OsString::from(":")))
+        .env("GST_PLUGIN_PATH_1_0", "")
+        .env("GST_PLUGIN_SYSTEM_PATH_1_0", "")
+        .env("GST_REGISTRY_DISABLE", "yes")
+        .env("GST_REGISTRY_FORK", "no")
+        .env("GST_REGISTRY_UPDATE", "no")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let stderr = child.stderr.take();
+    Ok(Worker { child, socket, stderr })
+}
+
+/// Logs what a worker says on stderr until it closes it. Bounded: the rest is read and thrown away.
+pub(super) async fn log(stderr: Option<ChildStderr>, stream: &str) {
+    let Some(stderr) = stderr else { return };
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    let mut lines = 0;
+    loop {
+        line.clear();
+        match (&mut reader).take(LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => lines += 1,
+        }
+        if lines <= LINES {
+            let text = String::from_utf8_lossy(&line);
+            tracing::warn!(stream, text = text.trim_end(), "transcode worker says");
+        }
+    }
+}
+
+/// How a process ended, in words.
+pub(super) fn describe(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("the worker was ended by signal {signal}"),
+        (None, Some(code)) => format!("the worker exited with code {code}"),
+        (None, None) => "the worker ended".to_owned(),
+    }
+}

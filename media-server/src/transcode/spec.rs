@@ -1,0 +1,223 @@
+//! What a worker is asked to make. Travels as JSON in the protocol's `Start` message.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::VideoFormat;
+use serde::{Deserialize, Serialize};
+
+/// x264's speed presets, fastest first.
+pub const PRESETS: [&str; 10] = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+];
+
+/// Most rungs of one stream.
+const MAX_RUNGS: usize = 16;
+/// Largest side of a picture, in pixels (level 6.2 of H.264).
+const MAX_SIDE: u32 = 16_384;
+
+/// One rung to encode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungSpec {
+    /// Its name in logs, e.g. `360p`.
+    pub name: String,
+    /// Picture width in pixels, even.
+    pub width: u32,
+    /// Picture height in pixels, even.
+    pub height: u32,
+    /// Frames a second as (numerator, denominator); `None` keeps every frame of the source.
+    pub fps: Option<(u32, u32)>,
+    /// Target bit rate in bit/s.
+    pub video_bitrate: u32,
+}
+
+/// One stream's encoding job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TranscodeSpec {
+    /// The stream's public name, for logs.
+    pub stream: String,
+    /// How to decode the source.
+    #[serde(with = "VideoFormatFields")]
+    pub video: VideoFormat,
+    /// What to encode, in the order that events index.
+    pub rungs: Vec<RungSpec>,
+    /// x264 speed preset, one of [`PRESETS`].
+    pub preset: String,
+    /// Bounds on memory and time.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Bounds on what one stream's transcoding may hold and how long it may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Source bytes that may wait for the worker.
+    pub queue_bytes: usize,
+    /// Media time that may wait for the worker. Beyond either bound the queue skips to its newest keyframe.
+    pub queue_span: Duration,
+    /// Source bytes kept for a replacement worker.
+    pub replay_bytes: usize,
+    /// Media time kept for a replacement worker: it has to be decoded again within a second.
+    pub replay_span: Duration,
+    /// Time without progress, while input waits, after which a worker is taken for hung.
+    pub hang: Duration,
+    /// Time a worker may take until it is ready for input.
+    pub startup: Duration,
+    /// More restarts than this within `restart_window` and the rungs are given up.
+    pub restarts: usize,
+    /// See `restarts`.
+    pub restart_window: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_bytes: 32 << 20,
+            queue_span: Duration::from_secs(8),
+            replay_bytes: 32 << 20,
+            replay_span: Duration::from_secs(15),
+            hang: Duration::from_secs(2),
+            startup: Duration::from_secs(10),
+            restarts: 10,
+            restart_window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why a job cannot be done as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSpec {
+    /// More rungs than the protocol numbers.
+    #[error("{0} rungs; at most {MAX_RUNGS}")]
+    TooManyRungs(usize),
+    /// A size that 4:2:0 H.264 cannot have.
+    #[error("rung {name}: {width}x{height}; sides must be even and 2 to {MAX_SIDE}")]
+    Size {
+        /// The rung.
+        name: String,
+        /// Asked width.
+        width: u32,
+        /// Asked height.
+        height: u32,
+    },
+    /// A frame rate of zero.
+    #[error("rung {0}: the frame rate must be above zero")]
+    FrameRate(String),
+    /// A bit rate out of x264's range.
+    #[error("rung {0}: the bit rate must be 1 kbit/s to 2 Gbit/s")]
+    Bitrate(String),
+    /// Not an x264 preset.
+    #[error("no x264 preset is called {0:?}")]
+    Preset(String),
+}
+
+impl TranscodeSpec {
+    /// Checks what GStreamer's setters would otherwise panic on.
+    pub fn validate(&self) -> Result<(), InvalidSpec> {
+        if self.rungs.len() > MAX_RUNGS {
+            return Err(InvalidSpec::TooManyRungs(self.rungs.len()));
+        }
+        if !PRESETS.contains(&self.preset.as_str()) {
+            return Err(InvalidSpec::Preset(self.preset.clone()));
+        }
+        for rung in &self.rungs {
+            let side = |n: u32| n % 2 == 0 && (2..=MAX_SIDE).contains(&n);
+            if !side(rung.width) || !side(rung.height) {
+                let (width, height) = (rung.width, rung.height);
+                return Err(InvalidSpec::Size { name: rung.name.clone(), width, height });
+            }
+            if rung.fps.is_some_and(|(n, d)| n == 0 || d == 0 || n > i32::MAX as u32 || d > i32::MAX as u32) {
+                return Err(InvalidSpec::FrameRate(rung.name.clone()));
+            }
+            if !(1_000..=2_000_000_000).contains(&rung.video_bitrate) {
+                return Err(InvalidSpec::Bitrate(rung.name.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The fields of [`VideoFormat`] as they travel; `media` itself knows no serde.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "VideoFormat")]
+struct VideoFormatFields {
+    codec: String,
+    width: u32,
+    height: u32,
+    frame_rate: Option<(u32, u32)>,
+    #[serde(with = "base64_bytes")]
+    config: Bytes,
+}
+
+mod base64_bytes {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use bytes::Bytes;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Bytes::from).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> TranscodeSpec {
+        TranscodeSpec {
+            stream: "ada".into(),
+            video: VideoFormat {
+                codec: "avc1.64001e".into(),
+                width: 640,
+                height: 360,
+                frame_rate: Some((30, 1)),
+                config: Bytes::from_static(&[1, 100, 0, 30, 255]),
+            },
+            rungs: vec![RungSpec {
+                name: "240p".into(),
+                width: 426,
+                height: 240,
+                fps: None,
+                video_bitrate: 400_000,
+            }],
+            preset: "veryfast".into(),
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn a_job_survives_the_wire() {
+        let spec = spec();
+        let json = serde_json::to_vec(&spec).unwrap();
+        assert_eq!(serde_json::from_slice::<TranscodeSpec>(&json).unwrap(), spec);
+    }
+
+    #[test]
+    fn what_the_encoder_cannot_do_is_refused_by_name() {
+        assert_eq!(spec().validate(), Ok(()));
+        let mut odd = spec();
+        odd.rungs[0].width = 427;
+        assert!(odd.validate().unwrap_err().to_string().contains("240p: 427x240"));
+        let mut preset = spec();
+        preset.preset = "warp".into();
+        assert!(preset.validate().unwrap_err().to_string().contains("warp"));
+        let mut rate = spec();
+        rate.rungs[0].fps = Some((30, 0));
+        assert!(matches!(rate.validate(), Err(InvalidSpec::FrameRate(_))));
+    }
+}

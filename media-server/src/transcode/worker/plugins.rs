@@ -1,0 +1,67 @@
+//! Loads the handful of GStreamer plugins that the pipeline needs, by file, without the registry.
+
+use std::path::{Path, PathBuf};
+
+/// Variable in which the daemon passes on the operator's plugin directories, separated by colons.
+pub(in crate::transcode) const PLUGIN_DIRS: &str = "WEIR_GST_PLUGIN_DIRS";
+
+/// Where distributions keep plugins.
+const SYSTEM_DIRS: [&str; 7] = [
+    "/usr/local/lib/gstreamer-1.0",
+    "/usr/lib/x86_64-linux-gnu/gstreamer-1.0",
+    "/usr/lib/aarch64-linux-gnu/gstreamer-1.0",
+    "/usr/lib64/gstreamer-1.0",
+    "/usr/lib/gstreamer-1.0",
+    "/opt/gstreamer/lib/gstreamer-1.0",
+    "/usr/local/lib64/gstreamer-1.0",
+];
+
+/// A plugin's file, an element of it, and the Debian package it comes in.
+const PLUGINS: [(&str, &str, &str); 5] = [
+    ("libgstcoreelements.so", "queue", "libgstreamer1.0-0"),
+    ("libgstapp.so", "appsrc", "gstreamer1.0-plugins-base"),
+    ("libgstvideoconvertscale.so", "videoscale", "gstreamer1.0-plugins-base"),
+    ("libgstlibav.so", "avdec_h264", "gstreamer1.0-libav"),
+    ("libgstx264.so", "x264enc", "gstreamer1.0-plugins-ugly"),
+];
+
+/// What keeps GStreamer from working here.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PluginError {
+    #[error("GStreamer cannot be initialised: {0}")]
+    Init(gstreamer::glib::Error),
+    #[error("GStreamer's element {element} is not installed (on Debian and Ubuntu: apt install {package})")]
+    Missing { element: &'static str, package: &'static str },
+}
+
+/// Initialises GStreamer with just what is needed.
+pub(super) fn load() -> Result<(), PluginError> {
+    gstreamer::init().map_err(PluginError::Init)?;
+    let operators = std::env::var_os(PLUGIN_DIRS).unwrap_or_default();
+    let dirs: Vec<PathBuf> =
+        std::env::split_paths(&operators).chain(SYSTEM_DIRS.iter().map(PathBuf::from)).collect();
+    for (file, element, package) in PLUGINS {
+        // Already there when the worker runs with an ordinary registry.
+        if is_there(element) {
+            continue;
+        }
+        if !dirs.iter().any(|dir| load_file(&dir.join(file)) && is_there(element)) {
+            // Named differently in this GStreamer: look at everything that lies there.
+            for dir in dirs.iter().filter(|dir| dir.is_dir()) {
+                gstreamer::Registry::get().scan_path(dir);
+            }
+        }
+        if !is_there(element) {
+            return Err(PluginError::Missing { element, package });
+        }
+    }
+    Ok(())
+}
+
+fn is_there(element: &str) -> bool {
+    gstreamer::ElementFactory::find(element).is_some()
+}
+
+fn load_file(file: &Path) -> bool {
+    file.is_file() && gstreamer::Plugin::load_file(file).is_ok()
+}
