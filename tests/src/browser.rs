@@ -1,0 +1,95 @@
+//! Headless Chromium through chromedriver: a viewer as viewers are.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fantoccini::{Client, ClientBuilder};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{program::Program, wait};
+
+/// How long the browser has to be there.
+const START: Duration = Duration::from_secs(30);
+
+/// A browser window and the driver that owns it.
+pub struct Browser {
+    client: Client,
+    driver: Program,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts chromedriver on a free port, and a window.
+    pub async fn start() -> Result<Self> {
+        let profile = tempfile::Builder::new().prefix("weir-browser-").tempdir()?;
+        let mut command = Command::new("chromedriver");
+        command.args(["--port=0"]);
+        let mut driver = Program::start("chromedriver", command).context("chromedriver")?;
+        let line = driver.line("started successfully on port", START).await?;
+        let port: u16 = line
+            .trim_end_matches('.')
+            .rsplit(' ')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .with_context(|| format!("no port in {line:?}"))?;
+        let mut arguments = vec![
+            "--headless=new".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--mute-audio".to_owned(),
+            "--autoplay-policy=no-user-gesture-required".to_owned(),
+            "--window-size=1280,800".to_owned(),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        if rustix::process::getuid().is_root() {
+            arguments.push("--no-sandbox".to_owned());
+        }
+        let mut capabilities = serde_json::map::Map::new();
+        capabilities.insert("goog:chromeOptions".to_owned(), json!({ "args": arguments }));
+        capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .context("a new browser window")?;
+        Ok(Self { client, driver, _profile: profile })
+    }
+
+    /// Opens an address.
+    pub async fn open(&self, url: &str) -> Result<()> {
+        self.client.goto(url).await.with_context(|| format!("opening {url}"))
+    }
+
+    /// The value of a JavaScript expression.
+    pub async fn value(&self, expression: &str) -> Result<Value> {
+        let script = format!("return ({expression});");
+        self.client.execute(&script, Vec::new()).await.with_context(|| expression.to_owned())
+    }
+
+    /// Waits until a JavaScript expression is true.
+    pub async fn until(&self, expression: &str, within: Duration) -> Result<()> {
+        wait::until(expression, within, || async {
+            Ok((self.value(&format!("!!({expression})")).await? == Value::Bool(true)).then_some(()))
+        })
+        .await
+    }
+
+    /// What the watch page says of its player: `window.__weir.stats()`.
+    pub async fn stats(&self) -> Result<Value> {
+        self.value("window.__weir ? window.__weir.stats() : null").await
+    }
+
+    /// The text that a viewer sees.
+    pub async fn visible_text(&self) -> Result<String> {
+        let text = self.value("document.body.innerText").await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Closes the window and ends the driver.
+    pub async fn close(mut self) -> Result<()> {
+        self.client.clone().close().await?;
+        self.driver.stop().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Publishers: a real encoder in a process of its own, and cheap or hostile ones inside the test.
+
+pub mod chunks;
+pub mod ffmpeg;
+pub mod flv;
+pub mod session;
+
+pub use ffmpeg::{Ffmpeg, Source};
+pub use session::Session;

@@ -1,0 +1,32 @@
+//! An address to publish to, in the two forms that encoders take.
+
+use std::fmt;
+
+/// `rtmp://HOST/APP/KEY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtmpUrl {
+    /// `host:port`.
+    pub address: String,
+    /// Application, such as `live`.
+    pub app: String,
+    /// Stream key.
+    pub key: String,
+}
+
+impl RtmpUrl {
+    /// Of its parts.
+    pub fn new(address: &str, app: &str, key: &str) -> Self {
+        Self { address: address.to_owned(), app: app.to_owned(), key: key.to_owned() }
+    }
+
+    /// What a broadcaster enters as the server; the key goes into its own field.
+    pub fn server(&self) -> String {
+        format!("rtmp://{}/{}", self.address, self.app)
+    }
+}
+
+impl fmt::Display for RtmpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.server(), self.key)
+    }
+}
