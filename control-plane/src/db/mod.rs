@@ -1,0 +1,175 @@
+//! The database: one connection that writes, a few that read.
+//!
+//! SQLite has one writer at a time. A pool of one makes writers queue here, in order, instead of in SQLite's own
+//! busy loop; transactions begin IMMEDIATE because a deferred one that turns into a writer fails at once.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a statement waits for another process (the command line beside the server).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection before it is answered 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+
+/// Why the database is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Its folder could not be made.
+    #[error("{path}: cannot create the data folder: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It could not be opened.
+    #[error("{path}: cannot open the database: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("{path}: cannot bring the schema up to date: {source}")]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+}
+
+/// The open database.
+#[derive(Clone, Debug)]
+pub struct Db {
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+impl Db {
+    /// Opens the file, makes it where it is missing, and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, DbError> {
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| DbError::Folder { path: folder.into(), source })?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An acknowledged event is forgotten by the media server: it must outlive a power cut here.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let failed = |source| DbError::Open { path: path.into(), source };
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.clone())
+            .await
+            .map_err(failed)?;
+        migrate(&writer).await.map_err(|source| DbError::Migrate { path: path.into(), source })?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.create_if_missing(false).pragma("query_only", "1"))
+            .await
+            .map_err(failed)?;
+        Ok(Self { writer, reader })
+    }
+
+    /// Begins a transaction that may write. It rolls back where it is dropped.
+    pub async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// For statements that only read.
+    pub fn read(&self) -> &SqlitePool {
+        &self.reader
+    }
+
+    /// Whether a write would be possible now: takes the write lock and gives it back.
+    pub async fn check_writable(&self) -> Result<(), sqlx::Error> {
+        let mut tx = self.write().await?;
+        sqlx::query("UPDATE users SET updated_at = updated_at WHERE id = ''").execute(&mut *tx).await?;
+        tx.rollback().await
+    }
+
+    /// Ends the pools; what is committed is in the file.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Two programs may start on a fresh database at once. The loser's migration rolls back whole, and at its second
+/// look there is nothing left to do.
+async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut attempts = 0;
+    loop {
+        match MIGRATIONS.run(pool).await {
+            Err(
+                sqlx::migrate::MigrateError::Execute(_) | sqlx::migrate::MigrateError::ExecuteMigration(..),
+            ) if attempts < 10 => {
+                attempts += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn programs_that_start_at_once_on_a_fresh_folder_all_get_a_schema() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/cp.db");
+        let mut starts = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let path = path.clone();
+            starts.spawn(async move { Db::open(&path).await.map(|_| ()) });
+        }
+        while let Some(started) = starts.join_next().await {
+            started.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("cp.db")).await.unwrap();
+        db.check_writable().await.unwrap();
+        assert!(sqlx::query("DELETE FROM users").execute(db.read()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_database_of_a_newer_release_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cp.db");
+        let db = Db::open(&path).await.unwrap();
+        let mut tx = db.write().await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'future', 1, x'00', 0)",
+        )
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        let error = Db::open(&path).await.unwrap_err();
+        assert!(matches!(error, DbError::Migrate { .. }), "{error}");
+    }
+}

@@ -1,0 +1,3 @@
+//! The programs outside this one.
+
+pub mod media_server;
