@@ -36,9 +36,9 @@ pub struct AudioTag {
 
 impl AudioTag {
     /// Reads the header of a message body. Fails only where the body is too short for it.
-    pub fn parse(body: Bytes) -> Result<Self, TruncatedTag> {
+    pub fn parse(body: &Bytes) -> Result<Self, TruncatedTag> {
         let truncated = TruncatedTag { length: body.len() };
-        let mut cursor = Cursor::new(&body);
+        let mut cursor = Cursor::new(body);
         let (codec, packet) = header(&mut cursor).ok_or(truncated)?;
         let at = cursor.position();
         Ok(Self { codec, packet, data: body.slice(at..) })

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn video(bytes: &'static [u8]) -> VideoTag {
-    VideoTag::parse(Bytes::from_static(bytes)).unwrap()
+    VideoTag::parse(&Bytes::from_static(bytes)).unwrap()
 }
 
 fn audio(bytes: &'static [u8]) -> AudioTag {
-    AudioTag::parse(Bytes::from_static(bytes)).unwrap()
+    AudioTag::parse(&Bytes::from_static(bytes)).unwrap()
 }
 
 #[test]
@@ -31,10 +31,10 @@ fn h264_tags_read_with_a_signed_composition_time() {
 #[test]
 fn the_data_are_a_slice_of_the_message() {
     let body = Bytes::from(vec![0x17, 1, 0, 0, 0, 9, 9, 9]);
-    let tag = VideoTag::parse(body.clone()).unwrap();
+    let tag = VideoTag::parse(&body).unwrap();
     assert_eq!(tag.data.as_ptr(), body[5..].as_ptr());
     let body = Bytes::from(vec![0xAF, 1, 7, 7]);
-    let tag = AudioTag::parse(body.clone()).unwrap();
+    let tag = AudioTag::parse(&body).unwrap();
     assert_eq!(tag.data.as_ptr(), body[2..].as_ptr());
 }
 
@@ -94,10 +94,13 @@ fn aac_tags_read() {
 #[test]
 fn tags_that_end_within_their_header_are_refused() {
     for bytes in [&b""[..], b"\x17", b"\x17\x01\x00\x00", b"\x90hvc", b"\x97", b"\x97\xff\xff"] {
-        assert_eq!(VideoTag::parse(Bytes::copy_from_slice(bytes)), Err(TruncatedTag { length: bytes.len() }));
+        assert_eq!(
+            VideoTag::parse(&Bytes::copy_from_slice(bytes)),
+            Err(TruncatedTag { length: bytes.len() })
+        );
     }
     for bytes in [&b""[..], b"\xAF", b"\x90Opu"] {
-        assert!(AudioTag::parse(Bytes::copy_from_slice(bytes)).is_err());
+        assert!(AudioTag::parse(&Bytes::copy_from_slice(bytes)).is_err());
     }
 }
 
@@ -105,11 +108,11 @@ proptest! {
     #[test]
     fn no_bytes_break_the_tag_readers(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let body = Bytes::from(bytes);
-        if let Ok(tag) = VideoTag::parse(body.clone()) {
+        if let Ok(tag) = VideoTag::parse(&body) {
             prop_assert!(tag.data.len() < body.len());
             prop_assert!(!tag.codec.name().is_empty());
         }
-        if let Ok(tag) = AudioTag::parse(body.clone()) {
+        if let Ok(tag) = AudioTag::parse(&body) {
             prop_assert!(tag.data.len() < body.len());
             prop_assert!(!tag.codec.name().is_empty());
         }

@@ -82,9 +82,9 @@ pub struct VideoTag {
 
 impl VideoTag {
     /// Reads the header of a message body. Fails only where the body is too short for it.
-    pub fn parse(body: Bytes) -> Result<Self, TruncatedTag> {
+    pub fn parse(body: &Bytes) -> Result<Self, TruncatedTag> {
         let truncated = TruncatedTag { length: body.len() };
-        let mut cursor = Cursor::new(&body);
+        let mut cursor = Cursor::new(body);
         let (frame_type, codec, packet) = header(&mut cursor).ok_or(truncated)?;
         let at = cursor.position();
         Ok(Self { frame_type, codec, packet, data: body.slice(at..) })

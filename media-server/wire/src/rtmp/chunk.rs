@@ -123,7 +123,7 @@ impl ChunkReader {
             let (index, left) = match self.stage {
                 Stage::Body { index, left } => (index, left),
                 Stage::Header => {
-                    let at = base.saturating_add(input.at as u64);
+                    let at = base.saturating_add(input.at as u64).saturating_sub(self.carried as u64);
                     let Some(header) = self.header(input, at)? else { return Ok(None) };
                     let index = self.begin(&header, at, limits, repairs)?;
                     let missing = self.streams.get(index).map_or(0, ChunkStream::missing);

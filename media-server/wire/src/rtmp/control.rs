@@ -36,9 +36,12 @@ impl Session {
     }
 
     pub(super) fn stream_begin(&mut self, stream: u32) {
-        let [a, b] = STREAM_BEGIN.to_be_bytes();
-        let [c, d, e, f] = stream.to_be_bytes();
-        self.writer.message(CONTROL, kind::USER_CONTROL, 0, &[a, b, c, d, e, f]);
+        self.user_event(STREAM_BEGIN, stream);
+    }
+
+    fn user_event(&mut self, event: u16, value: u32) {
+        let payload = [&event.to_be_bytes()[..], &value.to_be_bytes()[..]].concat();
+        self.writer.message(CONTROL, kind::USER_CONTROL, 0, &payload);
     }
 
     /// Handles types 1 to 6.
@@ -70,9 +73,7 @@ impl Session {
 
     fn user_control(&mut self, mut cursor: Cursor<'_>) -> Option<()> {
         if cursor.u16()? == PING_REQUEST {
-            let [a, b] = PING_RESPONSE.to_be_bytes();
-            let [c, d, e, f] = cursor.u32()?.to_be_bytes();
-            self.writer.message(CONTROL, kind::USER_CONTROL, 0, &[a, b, c, d, e, f]);
+            self.user_event(PING_RESPONSE, cursor.u32()?);
         }
         Some(())
     }

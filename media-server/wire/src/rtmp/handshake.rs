@@ -21,8 +21,8 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub(super) fn new(entropy: [u8; 1528]) -> Self {
-        Self { entropy: Box::new(entropy), client: Vec::new(), received: 0 }
+    pub(super) fn new(entropy: Box<[u8; 1528]>) -> Self {
+        Self { entropy, client: Vec::new(), received: 0 }
     }
 
     /// Takes its bytes off the front of `data`; true once C2 is through.

@@ -39,7 +39,7 @@ pub(super) struct Header {
 }
 
 /// The basic header alone: format, chunk stream id, and where the rest starts.
-pub(super) fn basic<'a>(bytes: &'a [u8]) -> Option<(Format, u32, Cursor<'a>)> {
+pub(super) fn basic(bytes: &[u8]) -> Option<(Format, u32, Cursor<'_>)> {
     let mut cursor = Cursor::new(bytes);
     let first = cursor.u8()?;
     let format = match first >> 6 {

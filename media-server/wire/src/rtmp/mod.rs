@@ -25,6 +25,3 @@ pub use event::Event;
 pub use limits::Limits;
 pub use session::Session;
 pub use stats::{Repairs, Stats};
-
-#[cfg(test)]
-mod tests;

@@ -68,7 +68,7 @@ impl Session {
     /// secret depends on them.
     pub fn new(limits: Limits, entropy: [u8; 1528]) -> Self {
         Self {
-            handshake: Some(Handshake::new(entropy)),
+            handshake: Some(Handshake::new(Box::new(entropy))),
             reader: ChunkReader::new(),
             writer: ChunkWriter::new(),
             window: Window::new(limits.window),
@@ -251,8 +251,8 @@ fn media_event(media: u8, timestamp: u32, payload: Bytes) -> Event {
 
 fn is_sequence_header(media: u8, payload: &Bytes) -> bool {
     if media == kind::VIDEO {
-        VideoTag::parse(payload.clone()).is_ok_and(|tag| tag.packet == VideoPacket::SequenceHeader)
+        VideoTag::parse(payload).is_ok_and(|tag| tag.packet == VideoPacket::SequenceHeader)
     } else {
-        AudioTag::parse(payload.clone()).is_ok_and(|tag| tag.packet == AudioPacket::SequenceHeader)
+        AudioTag::parse(payload).is_ok_and(|tag| tag.packet == AudioPacket::SequenceHeader)
     }
 }

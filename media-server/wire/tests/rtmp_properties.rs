@@ -1,0 +1,145 @@
+//! For every valid stream and every way to cut it, the same events; for any bytes at all, no panic and bounded
+//! memory.
+
+mod peer;
+
+use bytes::Bytes;
+use peer::*;
+use proptest::prelude::*;
+use wire::rtmp::Event;
+
+#[derive(Clone, Debug)]
+struct Frame {
+    audio: bool,
+    delta: u32,
+    length: usize,
+    chunk: Option<usize>,
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    let chunk = proptest::option::weighted(0.2, prop_oneof![1usize..300, Just(4096), Just(60_000)]);
+    (any::<bool>(), 0u32..100, 1usize..3000, chunk).prop_map(|(audio, delta, length, chunk)| Frame {
+        audio,
+        delta,
+        length,
+        chunk,
+    })
+}
+
+/// Writes frames in chunks that take turns, and says what they are.
+fn write(frames: &[Frame], start: u32, dialect: Dialect) -> (Wire, Vec<Event>) {
+    let mut wire = Wire::default();
+    let mut expected = Vec::new();
+    let mut time = start;
+    let mut size = 128;
+    for pair in frames.chunks(2) {
+        if let Some(chunk) = pair[0].chunk {
+            size = chunk;
+            wire.chunk_size(chunk as u32);
+        }
+        // Two frames at most are under way at once, on chunk streams of their own.
+        let mut open = Vec::new();
+        for (number, frame) in pair.iter().enumerate() {
+            time = time.wrapping_add(frame.delta);
+            let (kind, id) = (if frame.audio { AUDIO } else { VIDEO }, 4 + number as u32 * 300);
+            open.push((kind, id, time, body(frame.length, time as u8), 0));
+        }
+        while !open.is_empty() {
+            for (kind, id, time, body, done) in &mut open {
+                if *done == 0 {
+                    wire.header(0, *id, *time, body.len(), *kind);
+                } else {
+                    wire.basic(3, *id);
+                    if *time >= 0xFF_FFFF && dialect == Dialect::Repeats {
+                        wire.raw(&time.to_be_bytes());
+                    }
+                }
+                let end = body.len().min(*done + size);
+                wire.raw(&body[*done..end]);
+                *done = end;
+                if end == body.len() {
+                    expected.push(if *kind == AUDIO { audio(*time, body) } else { video(*time, body) });
+                }
+            }
+            open.retain(|(_, _, _, body, done)| *done < body.len());
+        }
+    }
+    (wire, expected)
+}
+
+fn start() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), Just(0xFF_FFFF - 300), Just(u32::MAX - 300), any::<u32>()]
+}
+
+fn dialect() -> impl Strategy<Value = Dialect> {
+    prop_oneof![Just(Dialect::Repeats), Just(Dialect::Omits)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_cut_of_a_stream_gives_the_same_events(
+        frames in proptest::collection::vec(frame(), 1..16),
+        start in start(),
+        dialect in dialect(),
+        cuts in proptest::collection::vec(prop_oneof![1usize..5, 1usize..200, 1usize..20_000], 1..20),
+    ) {
+        let (wire, expected) = write(&frames, start, dialect);
+        let mut session = live();
+        let mut got = Vec::new();
+        let mut rest = Bytes::from(wire.bytes);
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            session.feed(rest.split_to(rest.len().min(*cut))).unwrap();
+            got.extend(events(&mut session));
+        }
+        prop_assert_eq!(got, expected);
+        prop_assert_eq!(session.buffered(), 0);
+        prop_assert_eq!(session.stats().repairs.total(), 0);
+    }
+
+    #[test]
+    fn no_bytes_break_a_session(
+        bytes in proptest::collection::vec(prop_oneof![3 => 0u8..24, 2 => any::<u8>(), 1 => Just(0xC3)], 0..3000),
+        cut in 1usize..600,
+        accepted in any::<bool>(),
+    ) {
+        let mut session = if accepted { live() } else { shaken() };
+        for part in bytes.chunks(cut) {
+            let result = session.feed(Bytes::copy_from_slice(part));
+            prop_assert!(session.buffered() <= 16 << 20);
+            session.output();
+            for event in events(&mut session) {
+                if matches!(event, Event::Publish { .. }) {
+                    session.accept_publish();
+                }
+            }
+            if let Err(error) = result {
+                prop_assert!(error.position() <= session.stats().bytes_in);
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_stream_does_not_break_a_session(
+        frames in proptest::collection::vec(frame(), 1..8),
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..20),
+    ) {
+        let (mut wire, _) = write(&frames, 0, Dialect::Repeats);
+        for (place, value) in damage {
+            let place = place.index(wire.bytes.len());
+            wire.bytes[place] = value;
+        }
+        let mut session = live();
+        for part in wire.bytes.chunks(700) {
+            if session.feed(Bytes::copy_from_slice(part)).is_err() {
+                break;
+            }
+            prop_assert!(session.buffered() <= 16 << 20);
+        }
+    }
+}
