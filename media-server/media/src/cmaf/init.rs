@@ -1,9 +1,10 @@
 //! The init segment: `ftyp` and `moov` of a single track, without samples and without an edit list.
 
 use bytes::Bytes;
+use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor};
 use mp4_atom::{
-    Audio, Codec, Dinf, Dref, Encode, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Smhd, Stbl,
-    Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd,
+    Atom, Audio, Avc1, Avcc, Codec, Dinf, Dref, Encode, Esds, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov,
+    Mp4a, Mvex, Mvhd, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd,
 };
 
 use super::CmafError;
@@ -38,7 +39,7 @@ pub fn init_segment(format: &Format) -> Result<Bytes, CmafError> {
     .encode(&mut out)?;
     let (entry, handler, name) = match format {
         Format::Video(video) => (video_entry(video)?, b"vide", "video"),
-        Format::Audio(audio) => (audio_entry(audio)?, b"soun", "sound"),
+        Format::Audio(audio) => (audio_entry(audio), b"soun", "sound"),
     };
     let video = match format {
         Format::Video(video) => Some(video),
@@ -96,12 +97,11 @@ fn picture_size(video: &VideoFormat) -> Result<(u16, u16), CmafError> {
     }
 }
 
-/// `avc1` around the record exactly as the source gave it: parsing and writing it anew could only lose what the
-/// decoder wants.
+/// `avc1` (ISO/IEC 14496-15 5.4.2): parameter sets out of band, in the record that the source gave.
 fn video_entry(video: &VideoFormat) -> Result<Codec, CmafError> {
     let (width, height) = picture_size(video)?;
-    let mut body = Vec::with_capacity(video.config.len().saturating_add(96));
-    Visual {
+    let avcc = Avcc::decode_body(&mut video.config.as_ref())?;
+    let visual = Visual {
         data_reference_index: 1,
         width,
         height,
@@ -110,55 +110,27 @@ fn video_entry(video: &VideoFormat) -> Result<Codec, CmafError> {
         frame_count: 1,
         compressor: "".into(),
         depth: 24,
-    }
-    .encode(&mut body)?;
-    append_box(&mut body, *b"avcC", &video.config)?;
-    Ok(Codec::Unknown(FourCC::new(b"avc1"), body))
+    };
+    Ok(Avc1 { visual, avcc, ..Avc1::default() }.into())
 }
 
-/// `mp4a` with an `esds` around the AudioSpecificConfig (ISO/IEC 14496-1 7.2.6).
-fn audio_entry(audio: &AudioFormat) -> Result<Codec, CmafError> {
-    let mut body = Vec::with_capacity(audio.config.len().saturating_add(96));
-    Audio {
+/// `mp4a` with an `esds` around the AudioSpecificConfig, byte for byte (ISO/IEC 14496-1 7.2.6).
+fn audio_entry(audio: &AudioFormat) -> Codec {
+    let specific = DecoderSpecific { profile: 0, freq_index: 0, chan_conf: 0, raw: audio.config.to_vec() };
+    let decoder = DecoderConfig {
+        // MPEG-4 audio, an audio stream; buffer and rates unknown.
+        object_type_indication: 0x40,
+        stream_type: 5,
+        dec_specific: Some(specific),
+        ..DecoderConfig::default()
+    };
+    let esds = Esds { es_desc: EsDescriptor { es_id: 1, dec_config: decoder, ..EsDescriptor::default() } };
+    let entry = Audio {
         data_reference_index: 1,
         channel_count: audio.channels,
         sample_size: 16,
         // 16.16: rates that do not fit are said by the config alone.
         sample_rate: u16::try_from(audio.sample_rate).unwrap_or(0).into(),
-    }
-    .encode(&mut body)?;
-    let mut specific = Vec::new();
-    append_descriptor(&mut specific, 0x05, &audio.config)?;
-    // object type: MPEG-4 audio; stream type: audio; buffer and rates unknown.
-    let mut decoder = vec![0x40, 0x15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    decoder.extend_from_slice(&specific);
-    let mut stream = vec![0, 0, 0];
-    append_descriptor(&mut stream, 0x04, &decoder)?;
-    append_descriptor(&mut stream, 0x06, &[2])?;
-    let mut esds = vec![0, 0, 0, 0];
-    append_descriptor(&mut esds, 0x03, &stream)?;
-    append_box(&mut body, *b"esds", &esds)?;
-    Ok(Codec::Unknown(FourCC::new(b"mp4a"), body))
-}
-
-fn append_box(out: &mut Vec<u8>, kind: [u8; 4], body: &[u8]) -> Result<(), CmafError> {
-    let size =
-        u32::try_from(body.len().saturating_add(8)).map_err(|_| CmafError::TooLarge(body.len() as u64))?;
-    out.extend_from_slice(&size.to_be_bytes());
-    out.extend_from_slice(&kind);
-    out.extend_from_slice(body);
-    Ok(())
-}
-
-/// A descriptor with the four-byte length that Apple's parsers are used to (ISO/IEC 14496-1 8.3.3).
-fn append_descriptor(out: &mut Vec<u8>, tag: u8, body: &[u8]) -> Result<(), CmafError> {
-    let size = u32::try_from(body.len()).ok().filter(|size| *size < 1 << 28);
-    let size = size.ok_or(CmafError::TooLarge(body.len() as u64))?;
-    out.push(tag);
-    for shift in [21, 14, 7] {
-        out.push((size >> shift & 0x7f) as u8 | 0x80);
-    }
-    out.push((size & 0x7f) as u8);
-    out.extend_from_slice(body);
-    Ok(())
+    };
+    Mp4a { audio: entry, esds, btrt: None, taic: None }.into()
 }

@@ -284,12 +284,9 @@ impl Packager {
         let truth = self.true_decode(unit);
         let owed = truth.saturating_sub(self.end);
         if self.reanchor || silent || missed > 0 || owed > self.longest_ticks() {
-            let presented = unit.pts.ticks(self.scale);
-            if unit.keyframe {
-                self.shift = presented.saturating_sub(unit.dts.ticks(self.scale));
-            }
+            let at = self.anchor(unit);
             // Time never runs backwards in what players have.
-            self.end = self.true_decode(unit).max(if started { self.end } else { 0 });
+            self.end = at.max(if started { self.end } else { 0 });
             self.reanchor = false;
         }
         self.part_target.get_or_insert_with(|| {
@@ -312,6 +309,24 @@ impl Packager {
         });
         self.discontinuity = false;
         changed
+    }
+
+    /// Where the decode timeline goes on anew: at a keyframe's presentation time. How far it is decoded ahead is the
+    /// reordering delay, unless it is so much that a gap must lie between the two: then what was known before holds.
+    fn anchor(&mut self, unit: &AccessUnit) -> i64 {
+        let presented = unit.pts.ticks(self.scale);
+        let most = unit.duration.times(16).min(Span::from_millis(500));
+        let ahead = unit.pts - unit.dts;
+        if !unit.keyframe {
+            let truth = self.true_decode(unit);
+            return if presented.saturating_sub(truth) > most.ticks(self.scale) { presented } else { truth };
+        }
+        if ahead <= most {
+            self.shift = ahead.ticks(self.scale);
+        } else if self.next_msn.is_none() {
+            self.shift = unit.duration.times(2).ticks(self.scale);
+        }
+        presented
     }
 
     fn wall_ms(&self, at: Timestamp) -> i64 {

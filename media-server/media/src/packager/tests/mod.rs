@@ -1,0 +1,3 @@
+mod cuts;
+mod rig;
+mod trouble;
