@@ -4,11 +4,13 @@
 pub mod aac;
 mod bits;
 pub mod h264;
+pub mod ladder;
 pub mod cmaf;
 pub mod packager;
 pub mod playlist;
 pub mod segmenter;
 pub mod time;
+pub mod timeline;
 pub mod unit;
 pub mod window;
 

@@ -132,8 +132,8 @@ pub fn sps(nal: &[u8]) -> Result<Sps, H264Error> {
         constraints,
         level,
         chroma_format: chroma.format,
-        bit_depth_luma: chroma.luma,
-        bit_depth_chroma: chroma.chroma,
+        bit_depth_luma: chroma.luma_depth,
+        bit_depth_chroma: chroma.depth,
         width,
         height,
         progressive,
@@ -149,13 +149,13 @@ pub fn sps(nal: &[u8]) -> Result<Sps, H264Error> {
 struct Chroma {
     format: u8,
     separate_planes: bool,
-    luma: u8,
-    chroma: u8,
+    luma_depth: u8,
+    depth: u8,
 }
 
 impl Default for Chroma {
     fn default() -> Self {
-        Self { format: 1, separate_planes: false, luma: 8, chroma: 8 }
+        Self { format: 1, separate_planes: false, luma_depth: 8, depth: 8 }
     }
 }
 
@@ -176,8 +176,8 @@ fn chroma(bits: &mut Bits<'_>) -> Result<Chroma, H264Error> {
     Ok(Chroma {
         format: format as u8,
         separate_planes,
-        luma: (luma as u8).saturating_add(8),
-        chroma: (depth as u8).saturating_add(8),
+        luma_depth: (luma as u8).saturating_add(8),
+        depth: (depth as u8).saturating_add(8),
     })
 }
 

@@ -224,11 +224,11 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), size in 0_u8..8) {
         let bytes = Bytes::from(bytes);
-        let _ = format(&bytes);
-        let _ = sps(&bytes);
-        let _ = is_idr(&bytes);
-        let _ = parameter_sets(&bytes, size);
-        let _ = from_annex_b(&bytes);
+        prop_assert!(format(&bytes).is_ok_and(|format| format.width > 0) || format(&bytes).is_err());
+        prop_assert!(sps(&bytes).is_ok_and(|sps| sps.height > 0) || sps(&bytes).is_err());
+        prop_assert!(parameter_sets(&bytes, size).sps.len() <= 31);
+        prop_assert!(!is_idr(&bytes) || bytes.len() > 4);
+        prop_assert!(from_annex_b(&bytes).len() <= 2 * bytes.len());
         let mut intake = Intake::new(size);
         if let Some(picture) = intake.accept(bytes) {
             prop_assert!(nals(&picture.payload, 4).all(|nal| nal.is_ok()));

@@ -1,0 +1,185 @@
+//! Ladders for the sources that people publish.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::time::{Span, Timestamp};
+
+fn source(width: u32, height: u32, frame_rate: Option<(u32, u32)>) -> VideoFormat {
+    VideoFormat { codec: "avc1.64001f".into(), width, height, frame_rate, config: Bytes::new() }
+}
+
+fn wish(name: &str, height: u32, fps: f64, video_bitrate: u32) -> RungWish {
+    let fps = Some(fps);
+    RungWish { name: name.into(), height, fps, video_bitrate, audio_bitrate: 128_000, codec: RungCodec::H264 }
+}
+
+fn usual(passthrough: bool) -> Profile {
+    let rungs = vec![
+        wish("1080p", 1080, 0.0, 6_000_000),
+        wish("720p", 720, 0.0, 3_000_000),
+        wish("480p", 480, 30.0, 1_400_000),
+        wish("360p", 360, 30.0, 700_000),
+    ];
+    Profile { rungs, passthrough }
+}
+
+fn sizes(ladder: &Ladder) -> Vec<(&str, u32, u32)> {
+    ladder.rungs.iter().map(|rung| (rung.name.as_str(), rung.width, rung.height)).collect()
+}
+
+#[test]
+fn rungs_lie_below_a_pass_through_source() {
+    let ladder = plan(&source(1920, 1080, Some((60, 1))), None, &usual(true));
+    assert_eq!(sizes(&ladder), [("720p", 1280, 720), ("480p", 854, 480), ("360p", 640, 360)]);
+    assert_eq!(ladder.dropped, [("1080p".into(), Dropped::SameAsSource)]);
+    assert_eq!(
+        ladder.rungs.iter().map(|r| (r.fps.unwrap(), r.every)).collect::<Vec<_>>(),
+        [((60, 1), 1), ((30, 1), 2), ((30, 1), 2)]
+    );
+    assert!(ladder.passthrough);
+}
+
+#[test]
+fn without_pass_through_the_sources_size_is_encoded_and_nothing_larger() {
+    let ladder = plan(&source(1280, 720, None), Some((30_000, 1001)), &usual(false));
+    assert_eq!(sizes(&ladder), [("720p", 1280, 720), ("480p", 854, 480), ("360p", 640, 360)]);
+    assert_eq!(ladder.dropped, [("1080p".into(), Dropped::Upscaled)]);
+    assert!(ladder.rungs.iter().all(|rung| rung.fps == Some((30_000, 1001)) && rung.every == 1));
+}
+
+#[test]
+fn a_source_below_all_wishes_still_gets_a_rung() {
+    let ladder = plan(&source(320, 180, None), None, &usual(false));
+    assert_eq!(sizes(&ladder), [("360p", 320, 180)]);
+    assert_eq!(ladder.dropped.len(), 3);
+    let ladder = plan(&source(320, 180, None), None, &usual(true));
+    assert!(ladder.rungs.is_empty() && ladder.passthrough, "no worker is needed");
+}
+
+#[test]
+fn portrait_counts_the_shorter_side() {
+    let ladder = plan(&source(1080, 1920, Some((30, 1))), None, &usual(true));
+    assert_eq!(sizes(&ladder), [("720p", 720, 1280), ("480p", 480, 854), ("360p", 360, 640)]);
+}
+
+#[test]
+fn odd_sources_give_even_rungs_that_are_not_larger() {
+    let profile = Profile { rungs: vec![wish("same", 0, 0.0, 1_000_000)], passthrough: false };
+    let ladder = plan(&source(1919, 1079, None), None, &profile);
+    assert_eq!(sizes(&ladder), [("same", 1918, 1078)]);
+}
+
+#[test]
+fn rates_are_whole_fractions_of_the_source() {
+    for (source_fps, wish, every, fps) in [
+        ((60, 1), 30.0, 2, (30, 1)),
+        ((50, 1), 30.0, 2, (25, 1)),
+        ((60_000, 1001), 30.0, 2, (30_000, 1001)),
+        ((30_000, 1001), 29.97, 1, (30_000, 1001)),
+        ((30, 1), 29.97, 1, (30, 1)),
+        ((24, 1), 30.0, 1, (24, 1)),
+        ((120, 1), 25.0, 5, (24, 1)),
+    ] {
+        let profile = Profile { rungs: vec![self::wish("a", 0, wish, 1_000_000)], passthrough: false };
+        let rung = plan(&source(640, 360, Some(source_fps)), None, &profile).rungs.remove(0);
+        assert_eq!((rung.every, rung.fps), (every, Some(fps)), "{source_fps:?} {wish}");
+    }
+}
+
+#[test]
+fn wishes_that_come_out_alike_are_made_once() {
+    let rungs =
+        vec![wish("a", 0, 0.0, 1_000_000), wish("b", 360, 0.0, 900_000), wish("c", 360, 0.0, 500_000)];
+    let ladder = plan(&source(640, 360, None), None, &Profile { rungs, passthrough: false });
+    assert_eq!(sizes(&ladder), [("a", 640, 360), ("c", 640, 360)]);
+    assert_eq!(ladder.dropped, [("b".into(), Dropped::Duplicate)]);
+}
+
+#[test]
+fn a_profile_is_checked_before_a_stream_needs_it() {
+    assert_eq!(usual(true).validate(), Ok(()));
+    assert_eq!(Profile::default().validate(), Err(ProfileError::Empty));
+    let mut twice = usual(true);
+    twice.rungs[1].name = "1080p".into();
+    assert_eq!(twice.validate(), Err(ProfileError::DuplicateName("1080p".into())));
+    let mut path = usual(true);
+    path.rungs[0].name = "../a".into();
+    assert_eq!(path.validate(), Err(ProfileError::Name("../a".into())));
+    for change in [
+        (|wish: &mut RungWish| wish.height = 8) as fn(&mut RungWish),
+        |wish| wish.fps = Some(f64::NAN),
+        |wish| wish.video_bitrate = 0,
+        |wish| wish.audio_bitrate = 1,
+    ] {
+        let mut profile = usual(true);
+        change(&mut profile.rungs[2]);
+        let error = profile.validate().unwrap_err();
+        assert!(error.to_string().contains("480p") && error.to_string().contains("expected"), "{error}");
+    }
+}
+
+fn keeps(decimator: &mut Decimator, frames: impl IntoIterator<Item = i64>, fps: i64, edge: i64) -> Vec<i64> {
+    let time = |n: i64| Timestamp::from_ticks(n * (90_000 / fps), 90_000);
+    frames.into_iter().filter(|n| decimator.keep(time(*n), n % edge == 0)).collect()
+}
+
+#[test]
+fn every_second_frame_is_kept_and_edges_always() {
+    let mut decimator = Decimator::new((60, 1), 2);
+    assert_eq!(keeps(&mut decimator, 0..12, 60, 120), [0, 2, 4, 6, 8, 10]);
+    // An edge on an odd frame begins the pattern anew.
+    let mut decimator = Decimator::new((60, 1), 2);
+    assert_eq!(keeps(&mut decimator, 0..12, 60, 5), [0, 2, 4, 5, 7, 9, 10]);
+    // A missing frame does not shift it.
+    let mut decimator = Decimator::new((60, 1), 2);
+    assert_eq!(keeps(&mut decimator, (0..12).filter(|n| *n != 4), 60, 120), [0, 2, 5, 6, 8, 10]);
+    let mut all = Decimator::new((60, 1), 1);
+    assert_eq!(keeps(&mut all, 0..5, 60, 120).len(), 5);
+}
+
+proptest! {
+    #[test]
+    fn no_rung_is_larger_faster_or_odd(
+        width in 64_u32..8000, height in 64_u32..8000, fps in 1_u32..240,
+        wishes in proptest::collection::vec((0_u32..3000, 0.0_f64..240.0, 50_000_u32..50_000_000), 0..6),
+        passthrough in any::<bool>(),
+    ) {
+        let rungs: Vec<_> = wishes
+            .iter()
+            .enumerate()
+            .map(|(i, (height, fps, bits))| wish(&format!("r{i}"), *height, *fps, *bits))
+            .collect();
+        let count = rungs.len();
+        let ladder = plan(&source(width, height, None), Some((fps, 1)), &Profile { rungs, passthrough });
+        prop_assert_eq!(ladder.rungs.len() + ladder.dropped.len(), count);
+        prop_assert!(passthrough || count == 0 || !ladder.rungs.is_empty());
+        for rung in &ladder.rungs {
+            prop_assert!(rung.width <= width && rung.height <= height);
+            prop_assert!(rung.width % 2 == 0 && rung.height % 2 == 0);
+            let (numerator, denominator) = rung.fps.unwrap();
+            prop_assert_eq!(numerator * rung.every, fps * denominator);
+            if rung.width.min(rung.height) > 64 {
+                let shape = f64::from(rung.width) / f64::from(rung.height);
+                let truth = f64::from(width) / f64::from(height);
+                prop_assert!((shape / truth - 1.0).abs() < 0.05, "{shape} {truth}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_decimator_keeps_about_one_of_every_and_every_edge(
+        every in 1_u32..6, edge in 20_i64..100, jitter in proptest::collection::vec(-1_i64..=1, 600),
+    ) {
+        let mut decimator = Decimator::new((30, 1), every);
+        let mut kept = 0_u32;
+        for (n, jitter) in (0_i64..).zip(&jitter) {
+            let pts = Timestamp::from_ticks(n * 3000, 90_000) + Span::from_millis(*jitter);
+            let keep = decimator.keep(pts, n % edge == 0);
+            prop_assert!(keep || n % edge != 0);
+            kept += u32::from(keep);
+        }
+        prop_assert!(kept >= 600 / every && kept <= 600 / every + 32, "{kept}");
+    }
+}

@@ -1,0 +1,306 @@
+//! One continuous clock for a publisher's session: raw timestamps in, times on the stream's timeline out. Never an
+//! error; what had to be repaired is answered with each unit and counted by kind.
+//!
+//! - Wraps are unrolled; times are 64-bit from here on.
+//! - A jump of the source's clock (forward beyond what passed on the arrival clock, or backwards) re-bases the
+//!   timeline, both tracks by the same amount: who sees it first decides, the other track joins when its own
+//!   timestamps jump, so sound and picture stay together.
+//! - Video with a constant frame rate is put on its exact grid (`cadence`), which removes the
+//!   rounding of millisecond timestamps; video with a variable rate keeps its own times.
+//! - Audio is spaced by its sample count (`spacing`) and follows the source's clock gently.
+//! - The drift between the source's clock and the arrival clock is measured as a slope, and nothing is ever reset
+//!   because of it.
+//!
+//! What it is not: a buffer or a gate. Each unit is answered at once, also audio that comes long before video.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+// `arithmetic_side_effects` is not among them: it does not know that Timestamp and Span saturate.
+
+mod cadence;
+mod clock;
+mod fit;
+mod repair;
+mod slope;
+mod spacing;
+
+pub use clock::Clock;
+pub use repair::{Counts, Repair, Repairs};
+
+use cadence::Cadence;
+use clock::Mapping;
+use slope::Slope;
+use spacing::Spacing;
+
+use crate::time::{Span, Timestamp};
+
+/// Forward beyond this, past what the arrival clock saw pass, is a jump.
+const FORWARD: Span = Span::from_millis(2_000);
+/// Backwards beyond this is a jump; less is squeezed into place.
+const BACKWARD: Span = Span::from_millis(200);
+/// How far apart the two tracks may begin, to be taken as one clock.
+const FIRST_SKEW: Span = Span::from_millis(10_000);
+/// The longest silence that is kept as a gap on the timeline; a longer one is shortened to it.
+const LONGEST_GAP: Span = Span::from_millis(10_000);
+/// Composition offsets beyond this are garbage.
+const LONGEST_COMPOSITION: Span = Span::from_millis(10_000);
+/// From this many equal timestamps in a row on, the source's clock is taken to stand still.
+const FROZEN_AFTER: u32 = 4;
+
+/// Where and how a session begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimelineConfig {
+    /// Where the session's first unit is placed. A reconnect gives a time behind the last unit of the session
+    /// before. A unit of the other track may truly belong before it (by at most 10 s) and is placed there; a
+    /// caller who cannot use it drops it.
+    pub start: Timestamp,
+    /// The raw timestamps' clock.
+    pub clock: Clock,
+}
+
+/// The times of one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Decoding time, strictly increasing within a track.
+    pub dts: Timestamp,
+    /// Presentation time, never before `dts`.
+    pub pts: Timestamp,
+    /// The time that is expected to pass until the track's next unit: of the samples for audio, the nominal frame
+    /// interval for video.
+    pub duration: Span,
+}
+
+/// What is kept for each of the two tracks.
+#[derive(Clone, Debug, Default)]
+struct Track {
+    mapping: Option<Mapping>,
+    /// The mapping before the last jump: a single wrong timestamp finds back through it.
+    before: Option<Mapping>,
+    seen: Option<Seen>,
+    slope: Slope,
+}
+
+/// The last unit of a track.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    raw: u64,
+    /// Its place by the source's clock, before the grid.
+    source: Timestamp,
+    arrival: Timestamp,
+    /// Units with this same raw timestamp so far.
+    same: u32,
+    /// Where the next unit is expected.
+    next: Timestamp,
+    /// The unit's expected duration.
+    duration: Span,
+}
+
+/// One publisher's session.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    config: TimelineConfig,
+    video: Track,
+    audio: Track,
+    cadence: Cadence,
+    spacing: Spacing,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Video,
+    Audio,
+}
+
+impl Timeline {
+    /// A session in which nothing has come yet.
+    pub fn new(config: TimelineConfig) -> Self {
+        Self {
+            config: TimelineConfig { start: config.start, clock: config.clock.sane() },
+            video: Track::default(),
+            audio: Track::default(),
+            cadence: Cadence::default(),
+            spacing: Spacing::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// What the stream itself says its frame rate is (SPS timing, metadata), as (numerator, denominator). A wrong
+    /// hint costs nothing: it is dropped when the timestamps do not agree.
+    pub fn set_frame_rate_hint(&mut self, rate: Option<(u32, u32)>) {
+        self.cadence.set_hint(rate);
+    }
+
+    /// Places a video unit: decoding timestamp and composition offset (pts - dts) in raw ticks, `arrival` on a
+    /// monotonic clock of any origin.
+    pub fn video(&mut self, raw_dts: u64, composition: i64, arrival: Timestamp) -> (Stamp, Repairs) {
+        let mut repairs = Repairs::default();
+        let Placed { source, jumped } = self.place(Which::Video, raw_dts, arrival, &mut repairs);
+        let dts = self.cadence.place(source, jumped, &mut repairs);
+        let duration = self.cadence.duration();
+        let offset = Span::from_ticks(composition, self.config.clock.rate);
+        let pts = if offset < Span::ZERO || offset > LONGEST_COMPOSITION {
+            repairs.note(Repair::Composition);
+            dts
+        } else {
+            dts + self.cadence.composition(offset)
+        };
+        if let Some(seen) = &mut self.video.seen {
+            (seen.next, seen.duration) = (dts + duration, duration);
+        }
+        self.counts.add(repairs);
+        (Stamp { dts, pts, duration }, repairs)
+    }
+
+    /// Places an audio unit of `samples` samples (a channel) at `sample_rate`.
+    pub fn audio(
+        &mut self,
+        raw: u64,
+        samples: u32,
+        sample_rate: u32,
+        arrival: Timestamp,
+    ) -> (Stamp, Repairs) {
+        let mut repairs = Repairs::default();
+        let Placed { source, jumped } = self.place(Which::Audio, raw, arrival, &mut repairs);
+        let (dts, duration) = self.spacing.place(source, jumped, samples, sample_rate, &mut repairs);
+        if let Some(seen) = &mut self.audio.seen {
+            (seen.next, seen.duration) = (dts + duration, duration);
+        }
+        self.counts.add(repairs);
+        (Stamp { dts, pts: dts, duration }, repairs)
+    }
+
+    /// How much faster the source's clock runs than the arrival clock, in parts per million, once half a minute is
+    /// seen. Measured on video where there is any, over the whole session.
+    pub fn slope_ppm(&self) -> Option<f64> {
+        self.video.slope.ppm().or_else(|| self.audio.slope.ppm())
+    }
+
+    /// The video frame rate, where one is recognized: (numerator, denominator).
+    pub fn frame_rate(&self) -> Option<(u32, u32)> {
+        self.cadence.frame_rate()
+    }
+
+    /// All repairs of the session, by kind.
+    pub fn repairs(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The time behind the last unit of both tracks: where a following session can begin. `None` before the first.
+    pub fn end(&self) -> Option<Timestamp> {
+        let of = |track: &Track| track.seen.map(|seen| seen.next);
+        of(&self.video).max(of(&self.audio))
+    }
+
+    fn track(&mut self, which: Which) -> &mut Track {
+        match which {
+            Which::Video => &mut self.video,
+            Which::Audio => &mut self.audio,
+        }
+    }
+
+    /// The unit's place by the source's clock, repaired of jumps and standstills, and remembered.
+    fn place(&mut self, which: Which, raw: u64, arrival: Timestamp, repairs: &mut Repairs) -> Placed {
+        let clock = self.config.clock;
+        let raw = clock.mask(raw);
+        let start = self.config.start;
+        let (own, other) = match which {
+            Which::Video => (&self.video, &self.audio),
+            Which::Audio => (&self.audio, &self.video),
+        };
+        let bounds = Bounds::of(own, other, arrival);
+        let same = own.seen.filter(|seen| seen.raw == raw).map_or(0, |seen| seen.same.saturating_add(1));
+        let sane = |mapping: Option<Mapping>| {
+            mapping.map(|m| (m, m.position(raw, clock))).filter(|(_, source)| bounds.hold(*source))
+        };
+        let current = own.mapping.or(other.mapping);
+        let (mapping, source, jumped) = if current.is_none() {
+            (Mapping::new(raw, start), start, false)
+        } else if same >= FROZEN_AFTER {
+            repairs.note(Repair::Frozen);
+            // The mapping stays: when the clock runs again, it says whether time was lost.
+            let next = own.seen.map_or(start, |seen| seen.next);
+            (current.unwrap_or(Mapping::new(raw, next)), next, false)
+        } else if let Some((mapping, source)) = sane(current) {
+            (mapping, source, false)
+        } else {
+            repairs.note(Repair::Jump);
+            let fresh = bounds.fresh(own, other, start);
+            let known = [sane(other.mapping), sane(own.before)].into_iter().flatten();
+            let nearest = known.min_by_key(|(_, source)| (*source - fresh).abs());
+            let (mapping, source) = nearest.unwrap_or((Mapping::new(raw, fresh), fresh));
+            (mapping, source, true)
+        };
+        if !jumped && bounds.is_gap(source) {
+            repairs.note(Repair::Gap);
+        }
+        let before = if jumped { own.mapping } else { own.before };
+        let last = own.seen;
+        if last.is_some_and(|last| !jumped && raw < last.raw && source > last.source) {
+            repairs.note(Repair::Wrap);
+        }
+        let track = self.track(which);
+        track.mapping = Some(mapping.advanced(raw, clock));
+        track.before = before;
+        let duration = last.map_or(Span::ZERO, |seen| seen.duration);
+        track.seen = Some(Seen { raw, source, arrival, same, next: source, duration });
+        if same < FROZEN_AFTER {
+            track.slope.note(source, arrival, jumped);
+        }
+        Placed { source, jumped }
+    }
+}
+
+struct Placed {
+    source: Timestamp,
+    jumped: bool,
+}
+
+/// Between which times a unit of a track is believed.
+struct Bounds {
+    earliest: Timestamp,
+    latest: Timestamp,
+    /// Where a unit without any gap would at most be.
+    gapless: Timestamp,
+    /// Arrival time since the track's last unit, bounded.
+    elapsed: Span,
+}
+
+impl Bounds {
+    fn of(own: &Track, other: &Track, arrival: Timestamp) -> Self {
+        let elapsed = |seen: &Seen| (arrival - seen.arrival).clamp(Span::ZERO, LONGEST_GAP);
+        let newest = [&own.seen, &other.seen].into_iter().flatten().max_by_key(|seen| seen.source);
+        let (slack, back) = if own.seen.is_some() { (FORWARD, BACKWARD) } else { (FIRST_SKEW, FIRST_SKEW) };
+        let last = own.seen.or(other.seen);
+        let earliest = last.map_or(Timestamp::ZERO, |seen| seen.source - back);
+        let latest = newest.map_or(Timestamp::ZERO, |seen| seen.source + slack + elapsed(seen));
+        let gapless = newest.map_or(Timestamp::MAX, |seen| seen.source + FORWARD);
+        Self { earliest, latest, gapless, elapsed: own.seen.as_ref().map_or(Span::ZERO, elapsed) }
+    }
+
+    fn hold(&self, source: Timestamp) -> bool {
+        (self.earliest..=self.latest).contains(&source)
+    }
+
+    /// A real gap: the arrival clock saw it pass too.
+    fn is_gap(&self, source: Timestamp) -> bool {
+        source > self.gapless
+    }
+
+    /// Where a unit goes whose timestamp says nothing: behind the track's last, by as many whole durations as fit
+    /// the time that passed on the arrival clock. On a track's first unit: beside the other track.
+    fn fresh(&self, own: &Track, other: &Track, start: Timestamp) -> Timestamp {
+        let Some(seen) = own.seen else { return other.seen.map_or(start, |seen| seen.next) };
+        if self.elapsed <= FORWARD || seen.duration <= Span::ZERO {
+            return seen.next;
+        }
+        let behind = (self.elapsed - seen.duration).max(Span::ZERO);
+        let whole = behind.flicks().checked_div(seen.duration.flicks()).unwrap_or(0);
+        seen.next + seen.duration.times(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests;
