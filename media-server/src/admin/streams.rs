@@ -1,0 +1,182 @@
+//! `GET /api/v1/streams[/NAME]`, `DELETE /api/v1/streams/NAME`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::json;
+use crate::live::{Directory, DropOutcome, Rendition, Snapshot};
+use crate::serve::body::Body;
+use crate::serve::respond::problem;
+
+#[derive(Serialize)]
+pub(super) struct List {
+    items: Vec<Stream>,
+}
+
+#[derive(Serialize)]
+struct Stream {
+    name: String,
+    state: &'static str,
+    epoch: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publisher: Option<Publisher>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video: Option<Video>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio: Option<Audio>,
+    renditions: Vec<RenditionState>,
+    /// Wished rungs that are not there, and why.
+    missing: Vec<Missing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<Worker>,
+    counters: Counters,
+}
+
+#[derive(Serialize)]
+struct Publisher {
+    session: String,
+    protocol: &'static str,
+    address: String,
+    agent: String,
+    since: String,
+    profile: String,
+}
+
+#[derive(Serialize)]
+struct Video {
+    codec: String,
+    width: u32,
+    height: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame_rate: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Audio {
+    codec: String,
+    sample_rate: u32,
+    channels: u16,
+}
+
+#[derive(Serialize)]
+struct RenditionState {
+    name: String,
+    codec: String,
+    passthrough: bool,
+    peak_bps: u64,
+    average_bps: u64,
+    last_msn: u64,
+}
+
+#[derive(Serialize)]
+struct Missing {
+    rung: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct Worker {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    restarts: u64,
+    dropped: u64,
+}
+
+#[derive(Serialize)]
+struct Counters {
+    bytes: u64,
+    video_units: u64,
+    audio_units: u64,
+    repairs: u64,
+    dropped: u64,
+}
+
+/// Every stream, by name.
+pub(super) fn list(directory: &Directory) -> List {
+    List { items: directory.all().iter().map(|h| describe(&h.snapshot())).collect() }
+}
+
+/// One stream.
+pub(super) fn show(directory: &Directory, name: &str) -> Response<Body> {
+    match directory.get(name) {
+        Some(handle) => json(StatusCode::OK, &describe(&handle.snapshot())),
+        None => missing(),
+    }
+}
+
+/// Drops the publisher and ends the stream, at once.
+pub(super) async fn delete(directory: &Directory, name: &str) -> Response<Body> {
+    let Some(handle) = directory.get(name) else { return missing() };
+    match handle.drop_publisher().await {
+        Some(outcome) => {
+            let was_live = outcome == DropOutcome::Dropped;
+            tracing::info!(stream = name, was_live, "stream ended by the admin API");
+            json(StatusCode::OK, &serde_json::json!({ "name": name, "was_live": was_live }))
+        }
+        None => missing(),
+    }
+}
+
+fn missing() -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "not-found", "no such stream")
+}
+
+fn describe(snapshot: &Snapshot) -> Stream {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counters = &snapshot.counters;
+    Stream {
+        name: snapshot.name.to_string(),
+        state: snapshot.phase.name(),
+        epoch: snapshot.epoch.to_string(),
+        publisher: snapshot.session.as_ref().map(|s| Publisher {
+            session: s.session.clone(),
+            protocol: s.protocol,
+            address: s.client.to_string(),
+            agent: s.agent.clone(),
+            since: OffsetDateTime::from(s.since).format(&Rfc3339).unwrap_or_default(),
+            profile: s.profile.clone(),
+        }),
+        video: snapshot.source_video.as_ref().map(|v| Video {
+            codec: v.codec.clone(),
+            width: v.width,
+            height: v.height,
+            frame_rate: v.frame_rate.map(|(num, den)| f64::from(num) / f64::from(den.max(1))),
+        }),
+        audio: snapshot.source_audio.as_ref().map(|a| Audio {
+            codec: a.codec.clone(),
+            sample_rate: a.sample_rate,
+            channels: a.channels,
+        }),
+        renditions: snapshot.renditions().map(rendition).collect(),
+        missing: snapshot
+            .missing
+            .iter()
+            .map(|(rung, reason)| Missing { rung: rung.clone(), reason: reason.clone() })
+            .collect(),
+        worker: snapshot.worker().map(|w| Worker { pid: w.pid, restarts: w.restarts, dropped: w.dropped }),
+        counters: Counters {
+            bytes: read(&counters.bytes),
+            video_units: read(&counters.video_units),
+            audio_units: read(&counters.audio_units),
+            repairs: read(&counters.repairs),
+            dropped: read(&counters.dropped),
+        },
+    }
+}
+
+fn rendition(rendition: &Rendition) -> RenditionState {
+    let view = rendition.view();
+    let (peak_bps, average_bps) = view.playlist.bandwidth().unwrap_or_default();
+    RenditionState {
+        name: rendition.name.to_string(),
+        codec: rendition.format.codec().to_owned(),
+        passthrough: rendition.passthrough,
+        peak_bps,
+        average_bps,
+        last_msn: view.playlist.last().0,
+    }
+}

@@ -1,0 +1,22 @@
+//! What an operator writes: typed TOML in which every key has a default and no unknown key passes.
+//!
+//! `types` are the keys; `load` reads a file and finds everything wrong with it, with line and remedy; `plan` says
+//! what a change from one configuration to another takes; `watch` tells when the file changed.
+
+mod docs;
+mod load;
+mod plan;
+mod problem;
+mod types;
+mod validate;
+mod watch;
+
+pub use docs::{reference, sample};
+pub use load::{load, parse};
+pub use plan::{LiveStream, Plan, Step, Verdict, diff};
+pub use problem::{ConfigError, Problem};
+pub use types::{
+    Admin, Admission, Bitrate, Config, Hls, Http, Key, Log, LogFormat, Mode, Node, Profile, Rtmp, Rung, Secret,
+    Transcode,
+};
+pub use watch::{Watcher, watch};

@@ -1,0 +1,226 @@
+//! What a change of configuration takes, and what it means for each live stream. The first start is the change from
+//! nothing.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::types::Config;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Log in another way.
+    SetLog,
+    /// Open, move or (None) close the RTMP listener. Connections stay.
+    BindRtmp(Option<SocketAddr>),
+    /// Open, move or (None) close the public HTTP listener. Connections stay.
+    BindHttp(Option<SocketAddr>),
+    /// Open or move the admin listener.
+    BindAdmin(SocketAddr),
+    /// Ask another way, or with another secret, who may publish.
+    SetAdmission,
+    /// Take other rules for the next publish: ladders, packaging, limits.
+    SetRules,
+    /// Answer other origins.
+    SetCors,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = |f: &mut fmt::Formatter<'_>, what, address: &Option<SocketAddr>| match address {
+            Some(address) => write!(f, "listen for {what} on {address}"),
+            None => write!(f, "stop listening for {what}"),
+        };
+        match self {
+            Self::SetLog => f.write_str("set the log format"),
+            Self::BindRtmp(address) => place(f, "RTMP", address),
+            Self::BindHttp(address) => place(f, "HTTP", address),
+            Self::BindAdmin(address) => write!(f, "listen for admin on {address}"),
+            Self::SetAdmission => f.write_str("set admission"),
+            Self::SetRules => f.write_str("set the rules of the next publish"),
+            Self::SetCors => f.write_str("set CORS origins"),
+        }
+    }
+}
+
+/// What a change means for one live stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing of it concerns this stream.
+    Untouched,
+    /// In force for this stream and its viewers at once.
+    AppliedLive,
+    /// This stream goes on as it began; its next publish follows the new file.
+    AtNextPublish,
+    /// It cannot be done while the daemon runs: the change is refused.
+    WouldRestart,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untouched => "untouched",
+            Self::AppliedLive => "applied live",
+            Self::AtNextPublish => "at next publish",
+            Self::WouldRestart => "would restart",
+        })
+    }
+}
+
+/// A live stream, as far as a plan has to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveStream {
+    /// Public name.
+    pub name: String,
+    /// Name of its ladder profile.
+    pub profile: String,
+}
+
+/// The way from one configuration to another.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// In this order.
+    pub steps: Vec<Step>,
+    /// Keys whose change needs a restart.
+    pub restart: Vec<&'static str>,
+    /// Profiles that were changed or removed.
+    profiles: BTreeSet<String>,
+    packaging: bool,
+    cors: bool,
+}
+
+/// The plan from `old` (nothing at the first start) to `new`.
+pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
+    let mut plan = Plan::default();
+    let changed = |same: fn(&Config, &Config) -> bool| old.is_none_or(|old| !same(old, new));
+    if let Some(old) = old {
+        let fixed: [(&'static str, bool); 5] = [
+            ("data_dir", old.data_dir != new.data_dir),
+            ("node.name", old.node != new.node),
+            ("http.max_blocked_requests", old.http.max_blocked_requests != new.http.max_blocked_requests),
+            ("http.max_connections", old.http.max_connections != new.http.max_connections),
+            ("rtmp.max_connections", old.rtmp.max_connections != new.rtmp.max_connections),
+        ];
+        plan.restart = fixed.into_iter().filter_map(|(key, moved)| moved.then_some(key)).collect();
+        let names = old.profiles.keys().chain(new.profiles.keys());
+        plan.profiles = names.filter(|n| old.profiles.get(*n) != new.profiles.get(*n)).cloned().collect();
+        plan.packaging = old.hls != new.hls || old.transcode != new.transcode || rtmp_rules(old) != rtmp_rules(new);
+        plan.cors = old.http.cors_origins != new.http.cors_origins;
+    }
+    if changed(|a, b| a.log == b.log) {
+        plan.steps.push(Step::SetLog);
+    }
+    if changed(|a, b| a.admission == b.admission) {
+        plan.steps.push(Step::SetAdmission);
+    }
+    if changed(|a, b| {
+        a.profiles == b.profiles && a.hls == b.hls && a.transcode == b.transcode && rtmp_rules(a) == rtmp_rules(b)
+    }) {
+        plan.steps.push(Step::SetRules);
+    }
+    if changed(|a, b| a.http.cors_origins == b.http.cors_origins) {
+        plan.steps.push(Step::SetCors);
+    }
+    if changed(|a, b| a.admin.listen == b.admin.listen) {
+        plan.steps.push(Step::BindAdmin(new.admin.listen));
+    }
+    if changed(|a, b| a.http.listen == b.http.listen) {
+        plan.steps.push(Step::BindHttp(new.http.listen));
+    }
+    if changed(|a, b| a.rtmp.listen == b.rtmp.listen) {
+        plan.steps.push(Step::BindRtmp(new.rtmp.listen));
+    }
+    plan
+}
+
+fn rtmp_rules(config: &Config) -> (u64, usize) {
+    (config.rtmp.idle_timeout_ms, config.rtmp.max_message_bytes)
+}
+
+impl Plan {
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.restart.is_empty()
+    }
+
+    /// What it means for a live stream, and why.
+    pub fn verdict(&self, stream: &LiveStream) -> (Verdict, String) {
+        if !self.restart.is_empty() {
+            let keys = self.restart.join(", ");
+            return (Verdict::WouldRestart, format!("{keys} can only change by a restart of the daemon"));
+        }
+        if self.profiles.contains(&stream.profile) {
+            return (Verdict::AtNextPublish, format!("its profile \"{}\" changed", stream.profile));
+        }
+        if self.packaging {
+            return (Verdict::AtNextPublish, "packaging, encoder or ingest settings changed".into());
+        }
+        if self.cors {
+            return (Verdict::AppliedLive, "other origins may play it".into());
+        }
+        (Verdict::Untouched, "nothing of the change concerns it".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::load::parse;
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        parse(text, "test").expect("a valid configuration")
+    }
+
+    fn stream(profile: &str) -> LiveStream {
+        LiveStream { name: "a".into(), profile: profile.into() }
+    }
+
+    #[test]
+    fn the_first_start_is_a_change_from_nothing() {
+        let plan = diff(None, &Config::default());
+        assert_eq!(plan.steps.len(), 7);
+        assert!(plan.restart.is_empty());
+    }
+
+    #[test]
+    fn a_changed_ladder_waits_for_the_next_publish_of_its_own_streams() {
+        let new = config("[profiles.default]\nrungs = [{ name = \"x\", height = 180, video_bitrate = \"200k\" }]");
+        let plan = diff(Some(&Config::default()), &new);
+        assert_eq!(plan.steps, [Step::SetRules]);
+        assert_eq!(plan.verdict(&stream("default")).0, Verdict::AtNextPublish);
+        assert_eq!(plan.verdict(&stream("source")).0, Verdict::Untouched);
+    }
+
+    #[test]
+    fn a_moved_listener_touches_no_stream() {
+        let plan = diff(Some(&Config::default()), &config("[rtmp]\nlisten = \"127.0.0.1:1999\""));
+        assert_eq!(plan.steps, [Step::BindRtmp(Some(SocketAddr::from(([127, 0, 0, 1], 1999))))]);
+        assert_eq!(plan.verdict(&stream("default")).0, Verdict::Untouched);
+    }
+
+    #[test]
+    fn another_data_folder_would_restart() {
+        let plan = diff(Some(&Config::default()), &config("data_dir = \"/elsewhere\""));
+        assert_eq!(plan.verdict(&stream("source")).0, Verdict::WouldRestart);
+        assert_eq!(plan.restart, ["data_dir"]);
+    }
+
+    #[test]
+    fn origins_apply_live() {
+        let plan = diff(Some(&Config::default()), &config("[http]\ncors_origins = [\"https://a.example\"]"));
+        assert_eq!(plan.steps, [Step::SetCors]);
+        assert_eq!(plan.verdict(&stream("default")).0, Verdict::AppliedLive);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_the_same_needs_nothing(part in 100u64..600, window in 4usize..50, port in 1u16..) {
+            let text = format!("[hls]\npart_ms = {part}\nwindow_segments = {window}\n[rtmp]\nlisten = \"127.0.0.1:{port}\"\n[http]\nlisten = \"\"\n[admin]\nlisten = \"127.0.0.2:9600\"");
+            let one = config(&text);
+            prop_assert!(diff(Some(&one), &one.clone()).is_empty());
+        }
+    }
+}

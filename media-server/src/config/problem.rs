@@ -1,0 +1,42 @@
+//! What is wrong with a configuration, for the person who has to mend it.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line in the file, counted from 1; 0 where no line is to blame.
+    pub line: usize,
+    /// The key, e.g. `hls.part_ms`; empty where the text is not TOML at all.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub text: String,
+}
+
+/// Why a file was not taken; every problem that was found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// The file, as it was named.
+    pub file: String,
+    /// Never empty.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.problems.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            f.write_str(&self.file)?;
+            if problem.line > 0 {
+                write!(f, ":{}", problem.line)?;
+            }
+            if !problem.key.is_empty() {
+                write!(f, ": {}", problem.key)?;
+            }
+            write!(f, ": {}", problem.text)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,378 @@
+//! The keys of `media-server.toml`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize, de};
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where everything that must outlive the process is kept.
+    pub data_dir: PathBuf,
+    /// Who this machine is.
+    pub node: Node,
+    /// How to log.
+    pub log: Log,
+    /// RTMP ingest.
+    pub rtmp: Rtmp,
+    /// LL-HLS for viewers.
+    pub http: Http,
+    /// The operators' API.
+    pub admin: Admin,
+    /// Who may publish.
+    pub admission: Admission,
+    /// Packaging.
+    pub hls: Hls,
+    /// Encoding.
+    pub transcode: Transcode,
+    /// Ladders by name.
+    pub profiles: BTreeMap<String, Profile>,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Node {
+    /// Name in events and metrics.
+    pub name: String,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[rtmp]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rtmp {
+    /// Where publishers connect; none where absent.
+    #[serde(deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// A connection that has not published, or a publisher that has sent no media, for so long is closed.
+    pub idle_timeout_ms: u64,
+    /// Longest audio or video message.
+    pub max_message_bytes: usize,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Where players connect; none where absent.
+    #[serde(deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Requests that wait for media at a time.
+    pub max_blocked_requests: usize,
+    /// Origins whose pages may play, `*` for all.
+    pub cors_origins: Vec<String>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where operators and the control plane connect.
+    pub listen: SocketAddr,
+}
+
+/// `[admission]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admission {
+    /// `webhook`, `static` or `open`.
+    pub mode: Mode,
+    /// The control plane's endpoint for publishes and events.
+    pub url: String,
+    /// How long the control plane may take.
+    pub timeout_ms: u64,
+    /// The secret that signs requests; `""` reads `secret_file`.
+    pub secret: Secret,
+    /// Where the secret is kept; made where absent. `""` means `webhook.secret` in `data_dir`.
+    pub secret_file: PathBuf,
+    /// Ladder profile of streams in mode `open`.
+    pub profile: String,
+    /// The keys of mode `static`.
+    pub keys: Vec<Key>,
+}
+
+/// Who decides about a publish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The control plane.
+    #[default]
+    Webhook,
+    /// The keys in this file.
+    Static,
+    /// Nobody: the key is the stream's name.
+    Open,
+}
+
+/// `[[admission.keys]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// The secret that the broadcaster enters.
+    pub key: Secret,
+    /// The public name of the stream.
+    pub stream: String,
+    /// Its ladder profile.
+    #[serde(default = "default_profile")]
+    pub profile: String,
+}
+
+/// Text that is never shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "[hidden]" })
+    }
+}
+
+/// `[hls]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hls {
+    /// Nominal part length.
+    pub part_ms: u64,
+    /// Segment length aimed at: the GOP nearest to it.
+    pub segment_ms: u64,
+    /// Segments in a playlist.
+    pub window_segments: usize,
+    /// How long a publisher may be gone and come back into the same playlists.
+    pub reconnect_window_ms: u64,
+    /// A publisher silent for so long gives way to a newcomer with its key.
+    pub silence_ms: u64,
+    /// Streams at a time.
+    pub max_streams: usize,
+}
+
+/// `[transcode]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transcode {
+    /// x264's speed preset.
+    pub preset: String,
+}
+
+/// `[profiles.NAME]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profile {
+    /// The publisher's own video is the top rung.
+    pub passthrough: bool,
+    /// Rungs to encode; those not below the source are left out.
+    pub rungs: Vec<Rung>,
+}
+
+/// One rung of a ladder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rung {
+    /// Its folder in addresses, e.g. `720p`.
+    pub name: String,
+    /// The picture's short side in pixels; 0 keeps the source's.
+    #[serde(default)]
+    pub height: u32,
+    /// Frames a second at most; 0 keeps the source's.
+    #[serde(default)]
+    pub fps: f64,
+    /// Bits a second: a number, or `"2800k"`, `"2.8M"`.
+    pub video_bitrate: Bitrate,
+    /// Bits a second of audio that has to be encoded (AAC is passed through).
+    #[serde(default = "default_audio_bitrate")]
+    pub audio_bitrate: Bitrate,
+    /// `h264`.
+    #[serde(default = "default_codec")]
+    pub codec: String,
+}
+
+/// Bits a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Bitrate(pub u32);
+
+impl<'de> Deserialize<'de> for Bitrate {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        let bits = match Written::deserialize(deserializer)? {
+            Written::Number(bits) => Some(bits as f64),
+            Written::Text(text) => {
+                let (digits, factor) = match text.trim().char_indices().last() {
+                    Some((at, 'k' | 'K')) => (text.trim().get(..at), 1e3),
+                    Some((at, 'm' | 'M')) => (text.trim().get(..at), 1e6),
+                    _ => (Some(text.trim()), 1.0),
+                };
+                digits.and_then(|d| d.trim().parse::<f64>().ok()).map(|n| n * factor)
+            }
+        };
+        match bits {
+            Some(bits) if bits.is_finite() && (0.0..=f64::from(u32::MAX)).contains(&bits) => Ok(Self(bits.round() as u32)),
+            _ => Err(de::Error::custom("a bitrate is bits a second, e.g. 2800000, \"2800k\" or \"2.8M\"")),
+        }
+    }
+}
+
+fn default_profile() -> String {
+    "default".into()
+}
+
+fn default_audio_bitrate() -> Bitrate {
+    Bitrate(128_000)
+}
+
+fn default_codec() -> String {
+    "h264".into()
+}
+
+/// An address, or `""` for none.
+fn listen<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| de::Error::custom("an address is IP:PORT, e.g. \"0.0.0.0:1935\"; \"\" for none"))
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            node: Node::default(),
+            log: Log::default(),
+            rtmp: Rtmp::default(),
+            http: Http::default(),
+            admin: Admin::default(),
+            admission: Admission::default(),
+            hls: Hls::default(),
+            transcode: Transcode::default(),
+            profiles: default_profiles(),
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { name: "origin-1".into() }
+    }
+}
+
+impl Default for Rtmp {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::from(([0, 0, 0, 0], 1935))),
+            max_connections: 1000,
+            idle_timeout_ms: 10_000,
+            max_message_bytes: 8 << 20,
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
+            max_connections: 10_000,
+            max_blocked_requests: 10_000,
+            cors_origins: vec!["*".into()],
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9600)) }
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Webhook,
+            url: "http://127.0.0.1:8000/internal/hooks/publish".into(),
+            timeout_ms: 3000,
+            secret: Secret::default(),
+            secret_file: PathBuf::new(),
+            profile: default_profile(),
+            keys: Vec::new(),
+        }
+    }
+}
+
+impl Default for Hls {
+    fn default() -> Self {
+        Self {
+            part_ms: 333,
+            segment_ms: 2000,
+            window_segments: 10,
+            reconnect_window_ms: 20_000,
+            silence_ms: 5000,
+            max_streams: 500,
+        }
+    }
+}
+
+impl Default for Transcode {
+    fn default() -> Self {
+        Self { preset: "veryfast".into() }
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self { passthrough: true, rungs: Vec::new() }
+    }
+}
+
+/// `default`: a ladder down to a phone on a bad line. `source`: the publisher's own bits and nothing else.
+fn default_profiles() -> BTreeMap<String, Profile> {
+    let rung = |name: &str, height, fps, kbit| Rung {
+        name: name.into(),
+        height,
+        fps,
+        video_bitrate: Bitrate(kbit * 1000),
+        audio_bitrate: default_audio_bitrate(),
+        codec: default_codec(),
+    };
+    let rungs = vec![
+        rung("720p", 720, 0.0, 2800),
+        rung("480p", 480, 30.0, 1400),
+        rung("360p", 360, 30.0, 800),
+        rung("240p", 240, 30.0, 400),
+        rung("144p", 144, 30.0, 200),
+    ];
+    BTreeMap::from([
+        ("default".to_owned(), Profile { passthrough: true, rungs }),
+        ("source".to_owned(), Profile::default()),
+    ])
+}

@@ -1,0 +1,177 @@
+//! What serde cannot know: ranges, and keys that have to agree. Every problem is found, not only the first.
+
+use std::collections::HashSet;
+
+use super::types::{Config, Mode, Profile};
+
+type Problems = Vec<(String, String)>;
+
+/// Every problem as (key, what is wrong and what would be right).
+pub(super) fn validate(config: &Config) -> Problems {
+    let mut problems = Vec::new();
+    listeners(config, &mut problems);
+    limits(config, &mut problems);
+    admission(config, &mut problems);
+    packaging(config, &mut problems);
+    if !PRESETS.contains(&config.transcode.preset.as_str()) {
+        say(&mut problems, "transcode.preset", format!("is one of {}", PRESETS.join(", ")));
+    }
+    for (name, profile) in &config.profiles {
+        ladder(name, profile, &mut problems);
+    }
+    if !is_name(&config.node.name) {
+        say(&mut problems, "node.name", NAME_RULE);
+    }
+    problems
+}
+
+const NAME_RULE: &str = "is 1 to 64 letters, digits, '-' or '_'";
+/// x264's own names.
+const PRESETS: [&str; 9] =
+    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
+/// Folders that a stream has beside its rungs.
+const TAKEN: [&str; 2] = ["source", "audio"];
+
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+fn say(problems: &mut Problems, key: impl Into<String>, text: impl Into<String>) {
+    problems.push((key.into(), text.into()));
+}
+
+fn within(problems: &mut Problems, key: &str, value: u64, low: u64, high: u64) {
+    if !(low..=high).contains(&value) {
+        say(problems, key, format!("is {value}; it must be {low} to {high}"));
+    }
+}
+
+fn listeners(config: &Config, problems: &mut Problems) {
+    let named = [
+        ("rtmp.listen", config.rtmp.listen),
+        ("http.listen", config.http.listen),
+        ("admin.listen", Some(config.admin.listen)),
+    ];
+    for (at, (key, address)) in named.iter().enumerate() {
+        let Some(address) = address else { continue };
+        let clash = named.iter().take(at).find(|(_, other)| {
+            other.is_some_and(|o| {
+                let same_ip = o.ip() == address.ip() || o.ip().is_unspecified() || address.ip().is_unspecified();
+                o.port() == address.port() && o.port() != 0 && same_ip
+            })
+        });
+        if let Some((other, _)) = clash {
+            say(problems, *key, format!("uses the port of {other}: give each its own"));
+        }
+    }
+    if !config.admin.listen.ip().is_loopback() {
+        let text = "is not a loopback address: the admin API has no password, so it stays on 127.0.0.1 or [::1]";
+        say(problems, "admin.listen", text);
+    }
+}
+
+fn limits(config: &Config, problems: &mut Problems) {
+    within(problems, "rtmp.max_connections", config.rtmp.max_connections as u64, 1, 100_000);
+    within(problems, "rtmp.idle_timeout_ms", config.rtmp.idle_timeout_ms, 100, 600_000);
+    within(problems, "rtmp.max_message_bytes", config.rtmp.max_message_bytes as u64, 64 << 10, 16 << 20);
+    within(problems, "http.max_connections", config.http.max_connections as u64, 1, 1_000_000);
+    within(problems, "http.max_blocked_requests", config.http.max_blocked_requests as u64, 1, 1_000_000);
+    for (at, origin) in config.http.cors_origins.iter().enumerate() {
+        let plain = origin.starts_with("http://") || origin.starts_with("https://");
+        if origin != "*" && (!plain || origin.contains(char::is_whitespace) || !origin.is_ascii()) {
+            let text = "is \"*\", or an origin such as \"https://example.org\"";
+            say(problems, format!("http.cors_origins[{at}]"), text);
+        }
+    }
+}
+
+fn admission(config: &Config, problems: &mut Problems) {
+    let admission = &config.admission;
+    within(problems, "admission.timeout_ms", admission.timeout_ms, 50, 60_000);
+    let url = &admission.url;
+    if admission.mode == Mode::Webhook && !(url.starts_with("http://") || url.starts_with("https://")) {
+        say(problems, "admission.url", "is the control plane's endpoint, http:// or https://");
+    }
+    if !admission.secret.0.is_empty() && !admission.secret.0.starts_with("whsec_") {
+        say(problems, "admission.secret", "begins with whsec_ (Standard Webhooks), or is left out");
+    }
+    if !config.profiles.contains_key(&admission.profile) {
+        say(problems, "admission.profile", format!("names no profile; there are {}", names(config)));
+    }
+    if admission.mode == Mode::Static && admission.keys.is_empty() {
+        say(problems, "admission.keys", "mode \"static\" needs keys = [{ key = \"…\", stream = \"…\" }]");
+    }
+    let mut seen = HashSet::new();
+    for (at, key) in admission.keys.iter().enumerate() {
+        let path = |field| format!("admission.keys[{at}].{field}");
+        if key.key.0.is_empty() || key.key.0.len() > 1024 {
+            say(problems, path("key"), "is 1 to 1024 characters");
+        }
+        if !seen.insert(&key.key.0) {
+            say(problems, path("key"), "is there twice: each key names one stream");
+        }
+        if !is_name(&key.stream) {
+            say(problems, path("stream"), NAME_RULE);
+        }
+        if !config.profiles.contains_key(&key.profile) {
+            say(problems, path("profile"), format!("names no profile; there are {}", names(config)));
+        }
+    }
+}
+
+fn names(config: &Config) -> String {
+    config.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn packaging(config: &Config, problems: &mut Problems) {
+    let hls = &config.hls;
+    within(problems, "hls.part_ms", hls.part_ms, 100, 2000);
+    within(problems, "hls.segment_ms", hls.segment_ms, 500, 20_000);
+    if hls.segment_ms < hls.part_ms.saturating_mul(2) {
+        say(problems, "hls.segment_ms", "must be at least two parts long");
+    }
+    within(problems, "hls.window_segments", hls.window_segments as u64, 4, 10_000);
+    within(problems, "hls.reconnect_window_ms", hls.reconnect_window_ms, 0, 3_600_000);
+    within(problems, "hls.silence_ms", hls.silence_ms, 100, 600_000);
+    within(problems, "hls.max_streams", hls.max_streams as u64, 1, 100_000);
+}
+
+fn ladder(name: &str, profile: &Profile, problems: &mut Problems) {
+    let base = format!("profiles.{name}");
+    if !is_name(name) {
+        say(problems, base.clone(), format!("a profile's name {NAME_RULE}"));
+    }
+    if profile.rungs.is_empty() && !profile.passthrough {
+        say(problems, base.clone(), "has no rung at all: set passthrough = true, or give rungs");
+    }
+    if profile.rungs.len() > 16 {
+        say(problems, format!("{base}.rungs"), "has more than 16 rungs");
+    }
+    let mut seen = HashSet::new();
+    for (at, rung) in profile.rungs.iter().enumerate() {
+        let path = |field| format!("{base}.rungs[{at}].{field}");
+        if !is_name(&rung.name) {
+            say(problems, path("name"), NAME_RULE);
+        } else if TAKEN.contains(&rung.name.as_str()) {
+            say(problems, path("name"), format!("\"{}\" is the name of another rendition", rung.name));
+        }
+        if !seen.insert(&rung.name) {
+            say(problems, path("name"), format!("\"{}\" is there twice", rung.name));
+        }
+        if rung.height != 0 && !(64..=4320).contains(&rung.height) {
+            say(problems, path("height"), "is 64 to 4320 pixels, or 0 for the source's");
+        }
+        if !(rung.fps == 0.0 || (1.0..=240.0).contains(&rung.fps)) {
+            say(problems, path("fps"), "is 1 to 240, or 0 for the source's");
+        }
+        if !(16_000..=200_000_000).contains(&rung.video_bitrate.0) {
+            say(problems, path("video_bitrate"), "is 16k to 200M bits a second");
+        }
+        if !(8_000..=1_000_000).contains(&rung.audio_bitrate.0) {
+            say(problems, path("audio_bitrate"), "is 8k to 1M bits a second");
+        }
+        if rung.codec != "h264" {
+            say(problems, path("codec"), format!("\"{}\" cannot be encoded yet: use \"h264\"", rung.codec));
+        }
+    }
+}

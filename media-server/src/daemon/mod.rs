@@ -1,0 +1,195 @@
+//! The wiring: builds the rooms, executes plans, owns every task. The first start is a reload from nothing.
+
+mod encoder;
+mod listeners;
+mod logging;
+mod reload;
+mod settings;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, Readiness};
+use crate::admission::SharedEndpoint;
+use crate::config::{self, Config, ConfigError};
+use crate::ingest::Desk;
+use crate::live::Directory;
+use crate::metrics::Metrics;
+use crate::serve::Public;
+use crate::serve::respond::Cors;
+use listeners::Listeners;
+
+/// sysexits.h: the configuration is wrong.
+const EX_CONFIG: u8 = 78;
+/// How long everything may take to end.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Why the daemon could not start, or go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DaemonError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("cannot write to the data folder {path}: {source}; create it, give this user the right, or set data_dir")]
+    DataDir { path: PathBuf, source: std::io::Error },
+    #[error("cannot listen for {what} on {address}: {source}; {remedy}")]
+    Bind { what: &'static str, address: std::net::SocketAddr, source: std::io::Error, remedy: String },
+    #[error("admission: {0}")]
+    Admission(String),
+    #[error("{what}: {source}")]
+    System { what: &'static str, source: std::io::Error },
+}
+
+/// Reads the configuration (or takes the defaults), `$WEIR_DATA` over `data_dir`.
+fn read_config(path: Option<&Path>) -> Result<Config, ConfigError> {
+    let mut config = match path {
+        Some(path) => config::load(path)?,
+        None => Config::default(),
+    };
+    if let Some(folder) = std::env::var_os("WEIR_DATA").filter(|v| !v.is_empty()) {
+        config.data_dir = folder.into();
+    }
+    Ok(config)
+}
+
+/// `media-server check-config`.
+pub fn check_config(path: Option<&Path>) -> ExitCode {
+    match read_config(path) {
+        Ok(config) => {
+            let name = path.map_or("the built-in defaults".into(), |p| p.display().to_string());
+            let profiles: Vec<_> = config.profiles.keys().map(String::as_str).collect();
+            let text = format!("{name}: valid (profiles: {})\n", profiles.join(", "));
+            // A closed standard output changes nothing of the verdict.
+            std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::SUCCESS, |()| ExitCode::SUCCESS)
+        }
+        Err(error) => complain(&error.to_string(), EX_CONFIG),
+    }
+}
+
+/// `media-server run`.
+pub fn run(path: Option<PathBuf>) -> ExitCode {
+    let config = match read_config(path.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return complain(&error.to_string(), EX_CONFIG),
+    };
+    let logging = logging::start(config.log.format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("cannot start the runtime: {error}"), 1),
+    };
+    match runtime.block_on(Daemon::serve(config, path, logging)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error.to_string(), 1),
+    }
+}
+
+fn complain(text: &str, code: u8) -> ExitCode {
+    // With standard error closed, the exit code still says it.
+    writeln!(std::io::stderr(), "media-server: {text}").map_or(ExitCode::from(code), |()| ExitCode::from(code))
+}
+
+struct Daemon {
+    path: Option<PathBuf>,
+    config: Config,
+    logging: logging::Logging,
+    desk: Desk,
+    endpoint: SharedEndpoint,
+    preset: Arc<ArcSwap<String>>,
+    public: Public,
+    admin: Admin,
+    listeners: Listeners,
+    ready: watch::Sender<Readiness>,
+}
+
+impl Daemon {
+    async fn serve(config: Config, path: Option<PathBuf>, logging: logging::Logging) -> Result<(), DaemonError> {
+        settings::prepare_data_dir(&config.data_dir)?;
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let metrics = Metrics::new();
+        let program = std::env::current_exe().map_err(|source| DaemonError::System { what: "own program", source })?;
+        let preset = Arc::new(ArcSwap::from_pointee(config.transcode.preset.clone()));
+        let rungs = encoder::factory(program, Arc::clone(&preset), tasks.clone(), stop.clone());
+        let directory = Directory::new(tasks.clone(), stop.clone(), rungs, metrics.clone());
+        let admission = settings::admission(&config)?;
+        let endpoint = settings::shared_endpoint(&config)?;
+        let (outbox, deliver) = settings::outbox(&config, &endpoint, metrics.clone())?;
+        tasks.spawn(until(stop.clone(), deliver));
+        let desk = Desk {
+            admission,
+            outbox,
+            directory: directory.clone(),
+            rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
+            metrics: metrics.clone(),
+        };
+        let cors = Cors::new(&config.http.cors_origins);
+        let public = Public::new(directory.clone(), cors, config.http.max_blocked_requests, metrics.clone());
+        let starting = Readiness { missing: vec!["the listeners are not open yet".into()] };
+        let (ready, readiness) = watch::channel(starting);
+        let last_reload = Arc::new(ArcSwapOption::empty());
+        let admin = Admin { directory, metrics, last_reload, readiness };
+        let listeners = Listeners::new(tasks.clone(), stop.clone());
+        let mut daemon =
+            Self { path, config, logging, desk, endpoint, preset, public, admin, listeners, ready };
+        let plan = config::diff(None, &daemon.config);
+        daemon.apply(&plan, None).await?;
+        daemon.write_ports();
+        daemon.ready.send_replace(Readiness::default());
+        tracing::info!(
+            rtmp = ?daemon.listeners.rtmp(), http = ?daemon.listeners.http(), admin = ?daemon.listeners.admin(),
+            data = %daemon.config.data_dir.display(), "ready"
+        );
+        daemon.live().await?;
+        daemon.ready.send_replace(Readiness { missing: vec!["shutting down".into()] });
+        tracing::info!("stopping: publishers are told, streams end, viewers finish");
+        stop.cancel();
+        tasks.close();
+        match tokio::time::timeout(GRACE, tasks.wait()).await {
+            Ok(()) => tracing::info!("stopped, everything ended in order"),
+            Err(_) => tracing::warn!(left = tasks.len(), "stopped, some tasks were cut off after {GRACE:?}"),
+        }
+        Ok(())
+    }
+
+    /// Waits for signals and edits until told to stop.
+    async fn live(&mut self) -> Result<(), DaemonError> {
+        let catch = |kind| signal(kind).map_err(|source| DaemonError::System { what: "signal handler", source });
+        let mut hang_up = catch(SignalKind::hangup())?;
+        let mut terminate = catch(SignalKind::terminate())?;
+        let mut interrupt = catch(SignalKind::interrupt())?;
+        let mut watcher = self.path.as_deref().and_then(|path| {
+            config::watch(path)
+                .map_err(|error| tracing::warn!(%error, "the configuration file cannot be watched: use SIGHUP"))
+                .ok()
+        });
+        loop {
+            let edited = async {
+                match &mut watcher {
+                    Some(watcher) => watcher.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hang_up.recv() => self.reload().await,
+                () = edited => self.reload().await,
+            }
+        }
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}

@@ -1,0 +1,171 @@
+//! A new configuration takes effect: validated whole, its sockets bound first, then every step; or nothing at all.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::listeners::{Bound, bind};
+use super::{Daemon, DaemonError, read_config, settings};
+use crate::admin::{ReloadReport, StreamVerdict};
+use crate::config::{self, Config, LiveStream, Plan, Step, Verdict};
+use crate::ingest::rtmp;
+use crate::live::Phase;
+use crate::serve::respond::Cors;
+use crate::serve::{self, Limits};
+
+/// Sockets that a plan needs, bound before anything is changed.
+#[derive(Default)]
+struct Sockets {
+    rtmp: Option<Bound>,
+    http: Option<Bound>,
+    admin: Option<Bound>,
+}
+
+impl Daemon {
+    /// Reads the file again and applies it, or keeps the old settings and says why.
+    pub(super) async fn reload(&mut self) {
+        let report = self.try_reload().await;
+        self.admin.metrics.reload(report.outcome);
+        match &report.error {
+            Some(error) => {
+                tracing::error!(outcome = report.outcome, error, "configuration not applied; the old settings stay in force");
+            }
+            None => tracing::info!(outcome = report.outcome, steps = ?report.steps, "configuration reloaded"),
+        }
+        for verdict in &report.streams {
+            tracing::info!(stream = %verdict.stream, verdict = %verdict.verdict, reason = %verdict.reason, "reload");
+        }
+        self.admin.last_reload.store(Some(Arc::new(report)));
+    }
+
+    async fn try_reload(&mut self) -> ReloadReport {
+        let mut report = ReloadReport {
+            time: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+            outcome: "applied",
+            error: None,
+            steps: Vec::new(),
+            streams: Vec::new(),
+        };
+        let new = match read_config(self.path.as_deref()) {
+            Ok(new) => new,
+            Err(error) => {
+                report.outcome = "rejected";
+                report.error = Some(error.to_string());
+                return report;
+            }
+        };
+        let plan = config::diff(Some(&self.config), &new);
+        report.streams = self.verdicts(&plan);
+        report.steps = plan.steps.iter().map(ToString::to_string).collect();
+        if plan.is_empty() {
+            report.outcome = "unchanged";
+        } else if !plan.restart.is_empty() {
+            report.outcome = "refused";
+            report.error = Some(format!(
+                "{} can only change by a restart of the daemon: restart it, or take the change back",
+                plan.restart.join(", ")
+            ));
+        } else if let Err(error) = self.apply(&plan, Some(new)).await {
+            report.outcome = "rejected";
+            report.error = Some(error.to_string());
+        } else {
+            self.write_ports();
+        }
+        report
+    }
+
+    fn verdicts(&self, plan: &Plan) -> Vec<StreamVerdict> {
+        let snapshots = self.desk.directory.all().into_iter().map(|handle| handle.snapshot());
+        snapshots
+            .filter(|s| s.phase != Phase::Ended)
+            .map(|s| {
+                let profile = s.session.as_ref().map(|session| session.profile.clone()).unwrap_or_default();
+                let (verdict, reason) = plan.verdict(&LiveStream { name: s.name.to_string(), profile });
+                let reason = if verdict == Verdict::Untouched { String::new() } else { reason };
+                StreamVerdict { stream: s.name.to_string(), verdict: verdict.to_string(), reason }
+            })
+            .collect()
+    }
+
+    /// Executes a plan. Everything that can fail is done before anything is changed. Without `new`, the present
+    /// configuration is put into force (the first start).
+    pub(super) async fn apply(&mut self, plan: &Plan, new: Option<Config>) -> Result<(), DaemonError> {
+        let first = new.is_none();
+        let config = new.unwrap_or_else(|| self.config.clone());
+        let mut sockets = Sockets::default();
+        for step in &plan.steps {
+            match step {
+                Step::BindRtmp(Some(address)) => sockets.rtmp = Some(bind("RTMP", "rtmp", *address).await?),
+                Step::BindHttp(Some(address)) => sockets.http = Some(bind("HTTP", "http", *address).await?),
+                Step::BindAdmin(address) => sockets.admin = Some(bind("the admin API", "admin", *address).await?),
+                _ => {}
+            }
+        }
+        if !first && plan.steps.contains(&Step::SetAdmission) {
+            settings::set_admission(&self.desk.admission, &self.endpoint, &config)?;
+        }
+        self.config = config;
+        for step in &plan.steps {
+            self.step(step, &mut sockets);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step, sockets: &mut Sockets) {
+        let config = &self.config;
+        match step {
+            Step::SetLog => self.logging.set(config.log.format),
+            // Done before, because it can fail.
+            Step::SetAdmission => {}
+            Step::SetRules => {
+                self.preset.store(Arc::new(config.transcode.preset.clone()));
+                self.desk.rules.store(Arc::new(settings::rules(config)));
+            }
+            Step::SetCors => self.public.set_cors(Cors::new(&config.http.cors_origins)),
+            Step::BindRtmp(_) => {
+                let (desk, most) = (self.desk.clone(), config.rtmp.max_connections);
+                self.listeners.set_rtmp(sockets.rtmp.take(), |listener, close, stop| {
+                    rtmp::listen(listener, desk, most, close, stop)
+                });
+            }
+            Step::BindHttp(_) => {
+                let limits = Limits {
+                    connections: config.http.max_connections,
+                    gauge: self.admin.metrics.http_connections.clone(),
+                };
+                let public = self.public.clone();
+                self.listeners.set_http(sockets.http.take(), |listener, close, stop| {
+                    serve::serve(listener, limits, close, stop, move |request| {
+                        let public = public.clone();
+                        async move { public.answer(request).await }
+                    })
+                });
+            }
+            Step::BindAdmin(_) => {
+                let limits = Limits { connections: 256, gauge: prometheus_client::metrics::gauge::Gauge::default() };
+                let admin = self.admin.clone();
+                let Some(socket) = sockets.admin.take() else { return };
+                self.listeners.set_admin(socket, |listener, close, stop| {
+                    serve::serve(listener, limits, close, stop, move |request| {
+                        let admin = admin.clone();
+                        async move { admin.answer(request).await }
+                    })
+                });
+            }
+        }
+    }
+
+    /// Tells scripts which ports are open (`media-server.ports.json` in the data folder).
+    pub(super) fn write_ports(&self) {
+        let ports = serde_json::json!({
+            "rtmp": self.listeners.rtmp(), "http": self.listeners.http(), "admin": self.listeners.admin(),
+        });
+        let path = self.config.data_dir.join("media-server.ports.json");
+        let temp = path.with_extension("tmp");
+        let written = std::fs::write(&temp, format!("{ports}\n")).and_then(|()| std::fs::rename(&temp, &path));
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "could not write the port list");
+        }
+    }
+}

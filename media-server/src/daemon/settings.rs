@@ -1,0 +1,126 @@
+//! Configuration → what each room takes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use media::Span;
+use media::ladder::{Profile, RungWish};
+use media::segmenter::Targets;
+
+use super::DaemonError;
+use crate::admission::{self, Admission, Endpoint, Outbox, SharedEndpoint, StaticKey};
+use crate::config::{self, Config};
+use crate::ingest::Rules;
+use crate::live::Settings;
+use crate::metrics::Metrics;
+
+/// Makes the data folder, and makes sure that it can be written to before a port opens.
+pub(super) fn prepare_data_dir(path: &Path) -> Result<(), DaemonError> {
+    let failed = |source| DaemonError::DataDir { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let probe = path.join(format!(".write-probe-{}", std::process::id()));
+    std::fs::write(&probe, b"weir").map_err(failed)?;
+    std::fs::remove_file(&probe).map_err(failed)
+}
+
+/// What the next publish is measured against.
+pub(super) fn rules(config: &Config) -> Rules {
+    let ms = |ms: u64| Span::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    Rules {
+        profiles: config.profiles.iter().map(|(name, profile)| (name.clone(), ladder(profile))).collect::<HashMap<_, _>>(),
+        settings: Settings {
+            targets: Targets {
+                part: ms(config.hls.part_ms),
+                segment: ms(config.hls.segment_ms),
+                window: config.hls.window_segments,
+            },
+            reconnect_window: Duration::from_millis(config.hls.reconnect_window_ms),
+            silence: Duration::from_millis(config.hls.silence_ms),
+        },
+        max_streams: config.hls.max_streams,
+        idle_timeout: Duration::from_millis(config.rtmp.idle_timeout_ms),
+        max_message_bytes: config.rtmp.max_message_bytes,
+    }
+}
+
+fn ladder(profile: &config::Profile) -> Profile {
+    let wish = |rung: &config::Rung| RungWish {
+        name: rung.name.clone(),
+        height: rung.height,
+        fps: (rung.fps > 0.0).then_some(rung.fps),
+        video_bitrate: rung.video_bitrate.0,
+        audio_bitrate: rung.audio_bitrate.0,
+        codec: media::ladder::Codec::H264,
+    };
+    Profile { passthrough: profile.passthrough, rungs: profile.rungs.iter().map(wish).collect() }
+}
+
+fn secret_file(config: &Config) -> PathBuf {
+    let named = &config.admission.secret_file;
+    if named.as_os_str().is_empty() { config.data_dir.join("webhook.secret") } else { named.clone() }
+}
+
+fn endpoint(config: &Config) -> Result<Endpoint, DaemonError> {
+    let failed = |error: admission::SecretError| DaemonError::Admission(error.to_string());
+    let secret = match config.admission.secret.0.as_str() {
+        "" => admission::load_or_create_secret(&secret_file(config)).map_err(failed)?,
+        written => written.parse().map_err(failed)?,
+    };
+    let timeout = Duration::from_millis(config.admission.timeout_ms);
+    Ok(Endpoint { url: config.admission.url.clone(), timeout, secret })
+}
+
+fn admission_settings(config: &Config) -> Result<admission::Settings, DaemonError> {
+    let written = &config.admission;
+    let mode = match written.mode {
+        config::Mode::Open => admission::Mode::Open { profile: written.profile.clone() },
+        config::Mode::Static => admission::Mode::Static(
+            written
+                .keys
+                .iter()
+                .map(|k| StaticKey { key: k.key.0.clone(), stream: k.stream.clone(), profile: k.profile.clone() })
+                .collect(),
+        ),
+        config::Mode::Webhook => admission::Mode::Webhook(endpoint(config)?),
+    };
+    Ok(admission::Settings { mode, node: config.node.name.clone() })
+}
+
+/// Who decides about a publish.
+pub(super) fn admission(config: &Config) -> Result<Admission, DaemonError> {
+    Admission::new(admission_settings(config)?).map_err(|error| DaemonError::Admission(error.to_string()))
+}
+
+/// The same, changed while it runs; events go to the new endpoint too.
+pub(super) fn set_admission(
+    admission: &Admission,
+    events: &SharedEndpoint,
+    config: &Config,
+) -> Result<(), DaemonError> {
+    let target = events_endpoint(config)?;
+    admission.set(admission_settings(config)?).map_err(|error| DaemonError::Admission(error.to_string()))?;
+    events.set(target);
+    Ok(())
+}
+
+fn events_endpoint(config: &Config) -> Result<Option<Endpoint>, DaemonError> {
+    let told = config.admission.mode == config::Mode::Webhook;
+    told.then(|| endpoint(config)).transpose()
+}
+
+/// Where events go: nowhere without a control plane.
+pub(super) fn shared_endpoint(config: &Config) -> Result<SharedEndpoint, DaemonError> {
+    Ok(SharedEndpoint::new(events_endpoint(config)?))
+}
+
+/// The outbox of events, and what delivers them.
+pub(super) fn outbox(
+    config: &Config,
+    events: &SharedEndpoint,
+    metrics: Metrics,
+) -> Result<(Outbox, impl Future<Output = ()> + use<>), DaemonError> {
+    let folder = config.data_dir.join("outbox");
+    Outbox::open(folder.clone(), events.clone(), config.node.name.clone(), metrics)
+        .map_err(|source| DaemonError::DataDir { path: folder, source })
+}

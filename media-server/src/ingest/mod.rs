@@ -1,0 +1,45 @@
+//! The way in: each protocol reads its sockets into bytes, feeds a machine of `wire`, and hands access units to the
+//! stream that admission named. Ingest never waits for a consumer.
+
+pub mod rtmp;
+
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::ladder::Profile;
+
+use crate::admission::{Admission, Outbox};
+use crate::live::{Directory, Settings};
+use crate::metrics::Metrics;
+
+/// What a new publish session is measured against. Replaced whole at a reload; running sessions keep theirs.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Ladder profiles by name.
+    pub profiles: HashMap<String, Profile>,
+    /// Packaging and reconnect settings.
+    pub settings: Settings,
+    /// Streams at a time.
+    pub max_streams: usize,
+    /// A connection that has not published by then, or a publisher that has sent no media for so long, is let go.
+    pub idle_timeout: Duration,
+    /// Bytes of one RTMP audio or video message.
+    pub max_message_bytes: usize,
+}
+
+/// What every ingest needs. Clones share it.
+#[derive(Clone)]
+pub struct Desk {
+    /// Asks whether a key may publish.
+    pub admission: Admission,
+    /// Tells the control plane what happened.
+    pub outbox: Outbox,
+    /// Where streams live.
+    pub directory: Directory,
+    /// The rules of this moment.
+    pub rules: Arc<ArcSwap<Rules>>,
+    /// Counters.
+    pub metrics: Metrics,
+}

@@ -1,0 +1,321 @@
+//! One RTMP connection: reads the socket into `Bytes`, feeds the session, asks admission, hands media on.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+use wire::rtmp::{Event, Limits, Session, SessionError};
+
+use super::media_messages::{MediaMessages, Refusal};
+use crate::admission::{Client, Decision, EventData, Grant, PublishRequest, StoppedData};
+use crate::ingest::Desk;
+use crate::live::{PublishSpec, Publisher, SessionInfo};
+
+/// What one read may bring. Large reads keep system calls and wake-ups few at high bitrates.
+const READ: usize = 64 * 1024;
+/// A peer that does not take our few answers for this long is dead.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Closed {
+    /// The publisher stopped, or hung up.
+    #[error("the publisher left")]
+    Left,
+    /// Not published in time, or published and sent nothing.
+    #[error("nothing was sent for {0:?}")]
+    Idle(Duration),
+    /// Admission, or the stream, said no; the client was told.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// An operator dropped it, or a newcomer took over, or the daemon stops.
+    #[error("dropped by the server")]
+    Dropped,
+    /// Not RTMP, or RTMP beyond the limits.
+    #[error("protocol error: {0}")]
+    Protocol(#[from] SessionError),
+    /// The socket failed.
+    #[error("socket error: {0}")]
+    Socket(#[from] std::io::Error),
+}
+
+impl Closed {
+    /// Stable word for metrics.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Idle(_) => "idle",
+            Self::Refused(_) => "refused",
+            Self::Dropped => "dropped",
+            Self::Protocol(_) => "protocol",
+            Self::Socket(_) => "socket",
+        }
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, desk: &Desk, stop: CancellationToken) -> Closed {
+    if let Err(error) = socket.set_nodelay(true) {
+        return error.into();
+    }
+    let rules = desk.rules.load_full();
+    let mut entropy = [0; 1528];
+    rand::fill(&mut entropy[..]);
+    let limits = Limits { max_media_message: rules.max_message_bytes, ..Limits::default() };
+    let mut connection = Connection {
+        socket,
+        peer,
+        desk,
+        session: Session::new(limits, entropy),
+        read: BytesMut::with_capacity(READ),
+        agent: String::new(),
+        live: None,
+        idle: rules.idle_timeout,
+        heard: Instant::now(),
+    };
+    let closed = connection.run(stop).await;
+    connection.close(&closed).await;
+    closed
+}
+
+struct Connection<'a> {
+    socket: TcpStream,
+    peer: SocketAddr,
+    desk: &'a Desk,
+    session: Session,
+    read: BytesMut,
+    agent: String,
+    live: Option<Live>,
+    idle: Duration,
+    /// When the peer last did what it came for: began, published, sent media.
+    heard: Instant,
+}
+
+/// A publish session that was admitted.
+struct Live {
+    id: String,
+    stream: String,
+    publisher: Publisher,
+    ended: CancellationToken,
+    messages: MediaMessages,
+    since: Instant,
+}
+
+impl Connection<'_> {
+    async fn run(&mut self, stop: CancellationToken) -> Closed {
+        let mut ended = CancellationToken::new();
+        loop {
+            if let Some(live) = &self.live {
+                ended = live.ended.clone();
+            }
+            if self.read.capacity() - self.read.len() < READ / 8 {
+                self.read.reserve(READ);
+            }
+            let deadline = tokio::time::Instant::from_std(self.heard + self.idle);
+            let read = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Closed::Dropped,
+                () = ended.cancelled() => return Closed::Dropped,
+                read = timeout_at(deadline, self.socket.read_buf(&mut self.read)) => read,
+            };
+            match read {
+                Err(_) => return Closed::Idle(self.idle),
+                Ok(Err(error)) if is_hang_up(&error) => return Closed::Left,
+                Ok(Err(error)) => return error.into(),
+                Ok(Ok(0)) => return Closed::Left,
+                Ok(Ok(_)) => {}
+            }
+            let bytes = self.read.split().freeze();
+            if let Err(closed) = self.feed(bytes).await {
+                return closed;
+            }
+        }
+    }
+
+    async fn feed(&mut self, bytes: Bytes) -> Result<(), Closed> {
+        let arrived = Instant::now();
+        let fed = self.session.feed(bytes);
+        while let Some(event) = self.session.next() {
+            self.event(event, arrived).await?;
+        }
+        self.flush().await?;
+        Ok(fed?)
+    }
+
+    async fn event(&mut self, event: Event, arrived: Instant) -> Result<(), Closed> {
+        match event {
+            Event::Connect { agent, .. } => {
+                self.agent = agent;
+                Ok(())
+            }
+            Event::Publish { app, key, query, .. } => self.publish(app, key, query).await,
+            Event::Metadata(metadata) => {
+                if let Some(live) = &mut self.live {
+                    live.messages.metadata(&metadata, &mut live.publisher);
+                }
+                Ok(())
+            }
+            Event::Video { timestamp, payload } => self.media(arrived, |m, p| m.video(timestamp, payload, arrived, p)).await,
+            Event::Audio { timestamp, payload } => self.media(arrived, |m, p| m.audio(timestamp, payload, arrived, p)).await,
+            Event::Unpublish => Err(Closed::Left),
+            Event::PlayRefused => Err(Closed::Refused("RTMP playback is not offered".into())),
+        }
+    }
+
+    async fn media(
+        &mut self,
+        arrived: Instant,
+        take: impl FnOnce(&mut MediaMessages, &mut Publisher) -> Result<(), Refusal>,
+    ) -> Result<(), Closed> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        self.heard = arrived;
+        let Err(refusal) = take(&mut live.messages, &mut live.publisher) else { return Ok(()) };
+        let message = refusal.to_string();
+        tracing::warn!(stream = %live.stream, peer = %self.peer, message, "publisher refused");
+        self.session.fail("NetStream.Publish.Rejected", &message);
+        self.flush().await?;
+        Err(Closed::Refused(message))
+    }
+
+    async fn publish(&mut self, app: String, key: String, query: Vec<(String, String)>) -> Result<(), Closed> {
+        if self.live.is_some() {
+            return self.refuse("NetStream.Publish.BadName", "this connection already publishes a stream").await;
+        }
+        let id = format!("ses_{}", uuid::Uuid::now_v7().simple());
+        let request = PublishRequest {
+            session: id.clone(),
+            protocol: "rtmp",
+            key,
+            app,
+            query,
+            client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() },
+        };
+        match self.desk.admission.publish(request).await {
+            Decision::Allow(grant) => self.begin(id, grant).await,
+            Decision::Deny { reason, message } => {
+                self.desk.metrics.admission("denied");
+                tracing::info!(peer = %self.peer, reason, "publish denied");
+                let text = if message.is_empty() { reason } else { message };
+                self.refuse("NetStream.Publish.BadName", &text).await
+            }
+            Decision::Unreachable { .. } => {
+                // The admission room has logged what failed and what to do.
+                self.desk.metrics.admission("unreachable");
+                self.refuse("NetStream.Publish.Denied", "the server cannot check stream keys at the moment; try again").await
+            }
+        }
+    }
+
+    async fn begin(&mut self, id: String, grant: Grant) -> Result<(), Closed> {
+        let rules = self.desk.rules.load_full();
+        let Some(profile) = rules.profiles.get(&grant.profile) else {
+            self.desk.metrics.admission("refused");
+            tracing::error!(stream = %grant.stream, profile = %grant.profile, "admission names a profile that [profiles] does not have");
+            return self.refuse("NetStream.Publish.Denied", "the server's ladder profile for this stream is missing").await;
+        };
+        let session = SessionInfo {
+            session: id.clone(),
+            protocol: "rtmp",
+            client: self.peer,
+            agent: self.agent.clone(),
+            since: SystemTime::now(),
+            profile: grant.profile.clone(),
+        };
+        let spec = PublishSpec { session, profile: profile.clone(), settings: rules.settings.clone() };
+        let publisher = match self.desk.directory.publish(&grant.stream, spec, rules.max_streams).await {
+            Ok(publisher) => publisher,
+            Err(error) => {
+                self.desk.metrics.admission("already-live");
+                tracing::info!(peer = %self.peer, stream = %grant.stream, %error, "publish refused");
+                return self.refuse("NetStream.Publish.BadName", &error.to_string()).await;
+            }
+        };
+        self.desk.metrics.admission("allowed");
+        tracing::info!(
+            stream = %grant.stream, session = %id, peer = %self.peer, agent = %self.agent, profile = %grant.profile,
+            "publishing"
+        );
+        let started = EventData::Started { protocol: "rtmp", client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() } };
+        self.desk.outbox.record(&grant.stream, &id, started).await;
+        let ended = publisher.ended();
+        let messages = MediaMessages::new(publisher.start(), grant.stream.clone());
+        self.live = Some(Live { id, stream: grant.stream, publisher, ended, messages, since: Instant::now() });
+        self.heard = Instant::now();
+        self.session.accept_publish();
+        self.flush().await?;
+        Ok(())
+    }
+
+    async fn refuse(&mut self, code: &str, description: &str) -> Result<(), Closed> {
+        self.session.reject_publish(code, description);
+        self.flush().await?;
+        Err(Closed::Refused(description.into()))
+    }
+
+    async fn flush(&mut self) -> Result<(), std::io::Error> {
+        let out = self.session.output();
+        if out.is_empty() {
+            return Ok(());
+        }
+        match tokio::time::timeout(WRITE_TIMEOUT, self.socket.write_all(&out)).await {
+            Ok(written) => written,
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Says goodbye, and tells the control plane.
+    async fn close(&mut self, closed: &Closed) {
+        if matches!(closed, Closed::Dropped | Closed::Idle(_)) && self.live.is_some() {
+            let text = if matches!(closed, Closed::Dropped) { "the stream was ended by the server" } else { "no media arrived" };
+            self.session.fail("NetStream.Unpublish.Success", text);
+        }
+        if let Err(error) = self.flush().await {
+            tracing::debug!(peer = %self.peer, %error, "could not say goodbye");
+        }
+        if !matches!(closed, Closed::Left | Closed::Socket(_)) {
+            linger(&mut self.socket).await;
+        }
+        let Some(live) = self.live.take() else {
+            match closed {
+                Closed::Refused(_) | Closed::Left => {}
+                other => tracing::info!(peer = %self.peer, reason = %other, "RTMP connection closed before publishing"),
+            }
+            return;
+        };
+        let data = StoppedData {
+            reason: closed.name(),
+            duration_ms: u64::try_from(live.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: live.publisher.counters().bytes.load(std::sync::atomic::Ordering::Relaxed),
+        };
+        tracing::info!(stream = %live.stream, session = %live.id, reason = %closed, bytes = data.bytes, "publishing ended");
+        drop(live.publisher);
+        self.desk.outbox.record(&live.stream, &live.id, EventData::Stopped(data)).await;
+    }
+}
+
+/// Lets the last answer reach a client that still sends: closing with unread bytes would reset the connection and
+/// take the error message with it. Bounded in bytes and time.
+async fn linger(socket: &mut TcpStream) {
+    let drained = async {
+        if socket.shutdown().await.is_err() {
+            return;
+        }
+        let mut sink = vec![0; 16 * 1024];
+        for _ in 0..256 {
+            if !matches!(socket.read(&mut sink).await, Ok(n) if n > 0) {
+                return;
+            }
+        }
+    };
+    // A client that keeps the connection open gets no more than this.
+    let _done = tokio::time::timeout(Duration::from_millis(500), drained).await.is_ok();
+}
+
+fn is_hang_up(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
+}

@@ -1,0 +1,168 @@
+//! Stream name → handle. Reading never waits for a writer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::publisher::{PublishSpec, Publisher};
+use super::rung::RungFactory;
+use super::snapshot::Snapshot;
+use super::stream::{Command, Stream};
+use crate::metrics::Metrics;
+
+/// Why a publisher was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Someone else publishes this stream and is not silent.
+    #[error("stream {0} is already live")]
+    AlreadyLive(String),
+    /// As many streams as the configuration allows are there.
+    #[error("the limit of {0} streams is reached")]
+    TooMany(usize),
+    /// The daemon is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// What a request to drop a stream found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropOutcome {
+    /// A publisher was connected and is being disconnected.
+    Dropped,
+    /// Nobody was publishing; the stream is over now.
+    Idle,
+}
+
+/// A stream as the rest of the house holds it.
+#[derive(Clone)]
+pub struct StreamHandle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl StreamHandle {
+    /// The state of this moment.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// To wait for later states.
+    pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// Disconnects the publisher and ends the stream. `None` where the stream is gone already.
+    pub async fn drop_publisher(&self) -> Option<DropOutcome> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Drop { reply }).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+type Map = HashMap<Arc<str>, StreamHandle>;
+
+struct Inner {
+    map: ArcSwap<Map>,
+    /// Held only while the map is replaced.
+    writing: Mutex<()>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+    rungs: RungFactory,
+    metrics: Metrics,
+}
+
+/// Every stream of this daemon. Clones share it.
+#[derive(Clone)]
+pub struct Directory(Arc<Inner>);
+
+impl Directory {
+    /// An empty directory whose stream tasks live in `tasks` and end with `cancel`.
+    pub fn new(tasks: TaskTracker, cancel: CancellationToken, rungs: RungFactory, metrics: Metrics) -> Self {
+        Self(Arc::new(Inner {
+            map: ArcSwap::default(),
+            writing: Mutex::new(()),
+            tasks,
+            cancel,
+            rungs,
+            metrics,
+        }))
+    }
+
+    /// Looks a stream up.
+    pub fn get(&self, name: &str) -> Option<StreamHandle> {
+        self.0.map.load().get(name).cloned()
+    }
+
+    /// Every stream, by name.
+    pub fn all(&self) -> Vec<StreamHandle> {
+        let map = self.0.map.load();
+        let mut names: Vec<_> = map.keys().cloned().collect();
+        names.sort();
+        names.iter().filter_map(|n| map.get(n).cloned()).collect()
+    }
+
+    /// Becomes the one publisher of `name`, making the stream where it is not there.
+    pub async fn publish(&self, name: &str, spec: PublishSpec, max_streams: usize) -> Result<Publisher, PublishError> {
+        // A stream may end between lookup and answer; then it is made anew. Twice is enough unless it ends in a loop.
+        for _ in 0..3 {
+            let handle = self.open(name, &spec, max_streams)?;
+            let (reply, answer) = oneshot::channel();
+            let attach = Command::Attach { spec: Box::new(spec.clone()), reply };
+            if handle.commands.send(attach).await.is_ok()
+                && let Ok(outcome) = answer.await
+            {
+                return outcome;
+            }
+        }
+        Err(PublishError::ShuttingDown)
+    }
+
+    fn open(&self, name: &str, spec: &PublishSpec, max_streams: usize) -> Result<StreamHandle, PublishError> {
+        let inner = &self.0;
+        let _writing = inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = inner.map.load();
+        if let Some(handle) = map.get(name)
+            && !handle.commands.is_closed()
+        {
+            return Ok(handle.clone());
+        }
+        if inner.cancel.is_cancelled() {
+            return Err(PublishError::ShuttingDown);
+        }
+        if map.len() >= max_streams {
+            return Err(PublishError::TooMany(max_streams));
+        }
+        let (handle, task) = Stream::create(
+            name,
+            spec.settings.clone(),
+            Arc::clone(&inner.rungs),
+            inner.metrics.clone(),
+            inner.cancel.child_token(),
+        );
+        let mut next = Map::clone(&map);
+        next.insert(name.into(), handle.clone());
+        inner.map.store(Arc::new(next));
+        let directory = self.clone();
+        let name: Arc<str> = name.into();
+        inner.tasks.spawn(async move {
+            task.await;
+            directory.forget(&name);
+        });
+        Ok(handle)
+    }
+
+    /// Removes a stream whose task is over.
+    fn forget(&self, name: &str) {
+        let inner = &self.0;
+        let _writing = inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = inner.map.load();
+        if map.get(name).is_some_and(|h| h.commands.is_closed()) {
+            let mut next = Map::clone(&map);
+            next.remove(name);
+            inner.map.store(Arc::new(next));
+        }
+    }
+}

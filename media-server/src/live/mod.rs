@@ -1,0 +1,34 @@
+//! The live room: one task owns one stream, which outlives its publisher. State leaves it as immutable snapshots;
+//! readers lock nothing. It knows no protocol, no HTTP and no encoder.
+//!
+//! `Live → Waiting (reconnect window) → Ended`, and on a new publish back to `Live`: within the window in the same
+//! playlists, afterwards in a new run whose media sequence numbers go on.
+
+mod directory;
+mod packaging;
+mod publisher;
+mod rendition;
+mod rung;
+mod snapshot;
+mod stream;
+
+use std::time::Duration;
+
+use media::segmenter::Targets;
+
+pub use directory::{Directory, DropOutcome, PublishError, StreamHandle};
+pub use publisher::{Expect, PublishSpec, Publisher};
+pub use rendition::{Rendition, Text, View, gzip};
+pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
+pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};
+
+/// How a run is packaged and how long a stream waits for its publisher. Fixed for a run, read anew at each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Part, segment and window lengths.
+    pub targets: Targets,
+    /// How long the same key may come back and go on in the same playlists.
+    pub reconnect_window: Duration,
+    /// A publisher silent for this long gives way to a newcomer with its key.
+    pub silence: Duration,
+}

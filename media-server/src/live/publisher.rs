@@ -1,0 +1,109 @@
+//! The hand that an ingest holds: exactly one a stream. Dropping it ends the publish session.
+
+use std::time::Instant;
+
+use media::{AccessUnit, Format, Kind, Timestamp};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::snapshot::{Counters, SessionInfo};
+use std::sync::Arc;
+
+/// Units that may wait for the stream's task: some seconds of audio and video. The task never blocks, so the queue
+/// fills only on a machine that has no time left at all.
+pub(super) const QUEUE: usize = 1024;
+
+/// What an ingest asks a stream for.
+#[derive(Clone, Debug)]
+pub struct PublishSpec {
+    /// Who publishes.
+    pub session: SessionInfo,
+    /// The ladder that admission named, resolved.
+    pub profile: media::ladder::Profile,
+    /// Packaging and reconnect settings of this moment.
+    pub settings: super::Settings,
+}
+
+/// What travels from publisher to stream.
+#[derive(Debug)]
+pub(super) enum Input {
+    Format(Format),
+    Unit { kind: Kind, unit: AccessUnit, arrived: Instant },
+    Expect(Expect),
+}
+
+/// What the publisher announced before its media (RTMP `onMetaData`); `None` where it did not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expect {
+    /// A video track comes.
+    pub video: Option<bool>,
+    /// An audio track comes.
+    pub audio: Option<bool>,
+    /// Bits a second of the video, where announced.
+    pub video_bitrate: Option<u32>,
+    /// Bits a second of the audio, where announced.
+    pub audio_bitrate: Option<u32>,
+}
+
+/// The stream's one publisher.
+#[derive(Debug)]
+pub struct Publisher {
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) ended: CancellationToken,
+    pub(super) start: Timestamp,
+    pub(super) counters: Arc<Counters>,
+    /// The queue overflowed: video is skipped until the next keyframe, so that no broken picture is shown.
+    pub(super) skipping: bool,
+}
+
+impl Publisher {
+    /// Where on the stream's timeline this session's media begins.
+    pub fn start(&self) -> Timestamp {
+        self.start
+    }
+
+    /// Counters to add to.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Resolves when the stream no longer wants this publisher: dropped by an operator, taken over, or shut down.
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    /// What the publisher announced.
+    pub fn expect(&mut self, expect: Expect) {
+        self.send(Input::Expect(expect));
+    }
+
+    /// How a track decodes from its next unit on.
+    pub fn format(&mut self, format: Format) {
+        self.send(Input::Format(format));
+    }
+
+    /// One unit, placed by the session's timeline; `arrived` is when its last byte was read.
+    pub fn unit(&mut self, kind: Kind, unit: AccessUnit, arrived: Instant) {
+        let counter = match kind {
+            Kind::Video => &self.counters.video_units,
+            Kind::Audio => &self.counters.audio_units,
+        };
+        Counters::add(counter, 1);
+        Counters::add(&self.counters.bytes, unit.payload.len() as u64);
+        if self.skipping && kind == Kind::Video {
+            if !unit.keyframe {
+                Counters::add(&self.counters.dropped, 1);
+                return;
+            }
+            self.skipping = false;
+        }
+        self.send(Input::Unit { kind, unit, arrived });
+    }
+
+    fn send(&mut self, input: Input) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.inputs.try_send(input) {
+            self.skipping = true;
+            Counters::add(&self.counters.dropped, 1);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! One rendition as its readers see it: an immutable view, replaced at each part, with its playlist text rendered
+//! at most once a view and shared by every viewer.
+
+use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use media::{Format, packager::Packager, playlist::MediaPlaylist, playlist::Report};
+use tokio::sync::watch;
+
+/// A playlist's text, plain and compressed.
+#[derive(Debug)]
+pub struct Text {
+    /// UTF-8.
+    pub plain: Bytes,
+    gzip: OnceLock<Bytes>,
+}
+
+impl Text {
+    /// Wraps rendered text.
+    pub fn new(plain: String) -> Self {
+        Self { plain: plain.into(), gzip: OnceLock::new() }
+    }
+
+    /// The gzip form, made on first use.
+    pub fn gzip(&self) -> Bytes {
+        self.gzip.get_or_init(|| gzip(&self.plain)).clone()
+    }
+}
+
+/// Compresses a playlist. Level 3: within 5 % of the size of level 6 at half its time.
+pub fn gzip(plain: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 3), Compression::new(3));
+    // Writing to a Vec cannot fail; an empty answer would be a valid, if useless, gzip stream.
+    encoder.write_all(plain).and_then(|()| encoder.finish()).unwrap_or_default().into()
+}
+
+/// One state of a rendition.
+#[derive(Debug)]
+pub struct View {
+    /// What can be fetched now.
+    pub playlist: Arc<MediaPlaylist>,
+    full: OnceLock<Text>,
+    delta: OnceLock<Text>,
+}
+
+impl View {
+    fn new(playlist: Arc<MediaPlaylist>) -> Arc<Self> {
+        Arc::new(Self { playlist, full: OnceLock::new(), delta: OnceLock::new() })
+    }
+
+    /// The playlist's text: rendered by the first viewer that asks, then shared. `reports` is called at most once.
+    pub fn text<'a>(&self, delta: bool, reports: impl FnOnce() -> Vec<Report<'a>>) -> &Text {
+        let cell = if delta { &self.delta } else { &self.full };
+        cell.get_or_init(|| Text::new(self.playlist.render(&reports(), delta)))
+    }
+}
+
+/// A rendition as readers hold it. Clones share the view.
+#[derive(Clone, Debug)]
+pub struct Rendition {
+    /// The folder in its address: `source`, `720p`, `audio`.
+    pub name: Arc<str>,
+    /// Path from another rendition's playlist to this one's, for rendition reports.
+    pub report_uri: Arc<str>,
+    /// How it decodes now.
+    pub format: Format,
+    /// Bits a second that it was asked or announced to have; 0 where unknown.
+    pub declared_bitrate: u32,
+    /// True for the rung that carries the publisher's own bits.
+    pub passthrough: bool,
+    view: watch::Receiver<Arc<View>>,
+}
+
+impl Rendition {
+    /// The view of this moment.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// To wait for later views.
+    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+}
+
+/// A rendition as its stream holds it.
+pub(super) struct Track {
+    pub(super) packager: Packager,
+    pub(super) rendition: Rendition,
+    /// It has media that can be fetched.
+    pub(super) published: bool,
+    views: watch::Sender<Arc<View>>,
+}
+
+impl Track {
+    pub(super) fn new(name: &str, mut packager: Packager, format: Format, declared_bitrate: u32, passthrough: bool) -> Self {
+        packager.set_format(format.clone());
+        let (views, view) = watch::channel(View::new(packager.playlist()));
+        let rendition = Rendition {
+            name: name.into(),
+            report_uri: format!("../{name}/index.m3u8").into(),
+            format,
+            declared_bitrate,
+            passthrough,
+            view,
+        };
+        Self { packager, rendition, published: false, views }
+    }
+
+    pub(super) fn set_format(&mut self, format: Format) {
+        self.packager.set_format(format.clone());
+        self.rendition.format = format;
+    }
+
+    /// Shows the packager's state to readers. Returns true the first time.
+    pub(super) fn publish(&mut self) -> bool {
+        self.views.send_replace(View::new(self.packager.playlist()));
+        !std::mem::replace(&mut self.published, true)
+    }
+}

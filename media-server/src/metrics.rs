@@ -1,0 +1,120 @@
+//! What the daemon counts, in Prometheus' text format. Labels name streams' protocols and outcomes, never a viewer.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// `{outcome="…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    /// What came of it, a stable lower-case word.
+    pub outcome: &'static str,
+}
+
+/// `{kind="…",status="…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Request {
+    /// `multivariant`, `playlist`, `object`, `page` or `other`.
+    pub kind: &'static str,
+    /// HTTP status code.
+    pub status: u16,
+}
+
+/// Every metric of the daemon. Clones share the counters.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Publishers connected and admitted.
+    pub streams_live: Gauge,
+    /// TCP connections that speak RTMP.
+    pub rtmp_connections: Gauge,
+    /// RTMP connections by how they ended.
+    pub rtmp_closed: Family<Outcome, Counter>,
+    /// Publish requests by outcome: `allowed`, `denied`, `unreachable`, `already-live`, `refused`.
+    pub admissions: Family<Outcome, Counter>,
+    /// Seconds from a part's last frame read from the socket to the part available.
+    pub part_latency: Histogram,
+    /// Encoder workers replaced after a crash or a hang.
+    pub worker_restarts: Counter,
+    /// HTTP requests answered.
+    pub requests: Family<Request, Counter>,
+    /// HTTP connections open.
+    pub http_connections: Gauge,
+    /// Requests waiting for media that is not made yet.
+    pub blocked_requests: Gauge,
+    /// Configuration reloads by outcome: `applied`, `unchanged`, `rejected`, `refused`.
+    pub reloads: Family<Outcome, Counter>,
+    /// Events waiting for the control plane's acknowledgement.
+    pub outbox_pending: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        // 50 us to 1.6 s: a part is late beyond its own length.
+        let buckets = [
+            0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6,
+        ];
+        let mut metrics = Self {
+            registry: Arc::default(),
+            streams_live: Gauge::default(),
+            rtmp_connections: Gauge::default(),
+            rtmp_closed: Family::default(),
+            admissions: Family::default(),
+            part_latency: Histogram::new(buckets),
+            worker_restarts: Counter::default(),
+            requests: Family::default(),
+            http_connections: Gauge::default(),
+            blocked_requests: Gauge::default(),
+            reloads: Family::default(),
+            outbox_pending: Gauge::default(),
+        };
+        metrics.registry = Arc::new(metrics.registered());
+        metrics
+    }
+
+    fn registered(&self) -> Registry {
+        let mut r = Registry::with_prefix("weir");
+        r.register("streams_live", "Publishers connected and admitted", self.streams_live.clone());
+        r.register("rtmp_connections", "Open RTMP connections", self.rtmp_connections.clone());
+        r.register("rtmp_closed", "RTMP connections by how they ended", self.rtmp_closed.clone());
+        r.register("admissions", "Publish requests by outcome", self.admissions.clone());
+        let help = "From a part's last frame read from the socket to the part available";
+        r.register_with_unit("part_latency", help, Unit::Seconds, self.part_latency.clone());
+        r.register("worker_restarts", "Encoder workers replaced", self.worker_restarts.clone());
+        r.register("http_requests", "HTTP requests answered", self.requests.clone());
+        r.register("http_connections", "Open HTTP connections", self.http_connections.clone());
+        r.register("http_blocked_requests", "Requests waiting for media", self.blocked_requests.clone());
+        r.register("config_reloads", "Configuration reloads by outcome", self.reloads.clone());
+        r.register("outbox_pending", "Events not yet acknowledged", self.outbox_pending.clone());
+        r
+    }
+
+    /// The exposition text.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+
+    /// Counts one admission outcome.
+    pub fn admission(&self, outcome: &'static str) {
+        self.admissions.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts one reload outcome.
+    pub fn reload(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&Outcome { outcome }).inc();
+    }
+}

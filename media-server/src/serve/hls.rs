@@ -1,0 +1,281 @@
+//! Low-Latency HLS: `/live/STREAM/…`. A request finds a snapshot and clones `Bytes`; blocking requests wait on the
+//! rendition's own `watch`, bounded in number and in time (draft-pantos-hls-rfc8216bis 6.2.5.2, 6.2.6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
+use media::playlist::{self, AudioRendition, MediaPlaylist, Object, Report, Variant, Wait};
+use media::{Format, VideoFormat};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use super::body::Body;
+use super::directives::Directives;
+use super::respond::{self, cache, problem};
+use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, View, gzip};
+use crate::metrics::Metrics;
+
+/// How long a request for the multivariant playlist waits for a stream that has just begun.
+const FIRST_PLAYLIST_WAIT: Duration = Duration::from_secs(5);
+
+const PAGE: &str = include_str!("../../player/dist/index.html");
+const PLAYER: &[u8] = include_bytes!("../../player/dist/hls.min.js");
+
+/// What the LL-HLS routes need.
+#[derive(Clone)]
+pub(super) struct Hls {
+    pub(super) directory: Directory,
+    /// One permit a blocked request.
+    pub(super) blocked: Arc<Semaphore>,
+    pub(super) metrics: Metrics,
+}
+
+/// What was asked for, for metrics.
+pub(super) type Answer = (&'static str, Response<Body>);
+
+impl Hls {
+    /// Answers `GET` or `HEAD` of `path`, which begins behind `/live/`.
+    pub(super) async fn answer(&self, path: &str, query: Option<&str>, headers: &HeaderMap) -> Answer {
+        let Some((stream, rest)) = path.split_once('/') else {
+            return ("page", respond::redirect(&format!("/live/{path}/")));
+        };
+        if rest == "hls.min.js" {
+            let script = Body::from(bytes::Bytes::from_static(PLAYER));
+            return ("page", respond::ok(script, "text/javascript", HeaderValue::from_static("public, max-age=3600")));
+        }
+        if rest.is_empty() {
+            let page = Body::from(bytes::Bytes::from_static(PAGE.as_bytes()));
+            return ("page", respond::ok(page, "text/html; charset=utf-8", HeaderValue::from_static(cache::LIVE)));
+        }
+        let Some(handle) = self.directory.get(stream) else {
+            return ("other", not_found("no such stream is live"));
+        };
+        if rest == "index.m3u8" {
+            return ("multivariant", self.multivariant(&handle, headers).await);
+        }
+        let Some((rendition, file)) = rest.split_once('/') else {
+            return ("other", not_found("no such object"));
+        };
+        let snapshot = handle.snapshot();
+        let Some(rendition) = snapshot.rendition(rendition) else {
+            return ("other", not_found("no such rendition"));
+        };
+        if file == "index.m3u8" {
+            ("playlist", self.media(&snapshot, rendition, query, headers).await)
+        } else {
+            ("object", self.object(rendition, file, headers).await)
+        }
+    }
+
+    async fn multivariant(&self, handle: &StreamHandle, headers: &HeaderMap) -> Response<Body> {
+        let mut snapshot = handle.snapshot();
+        if !snapshot.ready {
+            if snapshot.phase != Phase::Live {
+                return not_found("the stream is not live");
+            }
+            let Ok(_permit) = self.blocked.try_acquire() else { return overloaded() };
+            let mut updates = handle.watch();
+            let settled = updates.wait_for(|s| s.ready || s.phase == Phase::Ended);
+            snapshot = match timeout(FIRST_PLAYLIST_WAIT, settled).await {
+                Ok(Ok(s)) if s.ready => Arc::clone(&s),
+                Ok(_) => return not_found("the stream has ended"),
+                Err(_) => return unavailable("the publisher has sent no keyframe yet; try again"),
+            };
+        }
+        let text = multivariant(&snapshot);
+        let cache = HeaderValue::from_static(cache::LIVE);
+        let bytes = bytes::Bytes::from(text);
+        respond::playlist(headers, || bytes.clone(), || gzip(&bytes), cache)
+    }
+
+    async fn media(
+        &self,
+        snapshot: &Snapshot,
+        rendition: &Rendition,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Response<Body> {
+        let directives = match Directives::parse(query.unwrap_or_default()) {
+            Ok(directives) => directives,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, "hls-directive", &error.to_string()),
+        };
+        let mut view = rendition.view();
+        let mut rule = HeaderValue::from_static(cache::LIVE);
+        if let Some(msn) = directives.msn {
+            match view.playlist.wait_for(msn, directives.part) {
+                Wait::Ready => {}
+                Wait::TooFar => {
+                    let detail = "_HLS_msn or _HLS_part lies too far in the future";
+                    return problem(StatusCode::BAD_REQUEST, "hls-directive", detail);
+                }
+                Wait::Block => {
+                    let ready = |v: &View| v.playlist.wait_for(msn, directives.part) == Wait::Ready;
+                    view = match self.wait(rendition.watch(), longest_block(&view.playlist), ready).await {
+                        Ok(view) => view,
+                        Err(response) => return response,
+                    };
+                }
+            }
+            // The answer to a directive never has to change, so a CDN may collapse and keep it.
+            let age = view.playlist.targets().target_duration().saturating_mul(6);
+            rule = HeaderValue::from_str(&format!("public, max-age={age}")).unwrap_or(rule);
+        }
+        let text = view.text(directives.skip, || reports(snapshot, rendition));
+        respond::playlist(headers, || text.plain.clone(), || text.gzip(), rule)
+    }
+
+    async fn object(&self, rendition: &Rendition, name: &str, headers: &HeaderMap) -> Response<Body> {
+        let mut view = rendition.view();
+        if view.playlist.object(name).is_none() {
+            if view.playlist.hinted() != Some(name) {
+                return not_found("no such object, or it has left the window");
+            }
+            let settled = |v: &View| v.playlist.hinted() != Some(name);
+            view = match self.wait(rendition.watch(), longest_block(&view.playlist), settled).await {
+                Ok(view) => view,
+                Err(response) => return response,
+            };
+        }
+        let content_type = match &rendition.format {
+            Format::Video(_) => "video/mp4",
+            Format::Audio(_) => "audio/mp4",
+        };
+        match view.playlist.object(name) {
+            Some(object) => respond::object(headers, name, content_type, body(&object)),
+            None => not_found("the announced part was withdrawn"),
+        }
+    }
+
+    /// Waits until `ready`, bounded in time and in how many wait.
+    async fn wait(
+        &self,
+        mut views: watch::Receiver<Arc<View>>,
+        longest: Duration,
+        ready: impl Fn(&View) -> bool,
+    ) -> Result<Arc<View>, Response<Body>> {
+        let Ok(_permit) = self.blocked.try_acquire() else { return Err(overloaded()) };
+        self.metrics.blocked_requests.inc();
+        let waited = timeout(longest, views.wait_for(|v| ready(v))).await;
+        self.metrics.blocked_requests.dec();
+        match waited {
+            Ok(Ok(view)) => Ok(Arc::clone(&view)),
+            Ok(Err(_)) => Err(not_found("the stream has ended")),
+            Err(_) => Err(unavailable("the publisher has sent nothing for a while; try again")),
+        }
+    }
+}
+
+fn body(object: &Object) -> Body {
+    Body::chunks(object.chunks())
+}
+
+/// Three target durations (6.2.5.2).
+fn longest_block(playlist: &MediaPlaylist) -> Duration {
+    Duration::from_secs(3 * u64::from(playlist.targets().target_duration()))
+}
+
+fn not_found(detail: &str) -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "not-found", detail)
+}
+
+fn unavailable(detail: &str) -> Response<Body> {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
+}
+
+fn overloaded() -> Response<Body> {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many requests are waiting for media; try again")
+}
+
+/// Where every other rendition stands (EXT-X-RENDITION-REPORT, 4.4.5.4).
+fn reports<'a>(snapshot: &'a Snapshot, own: &Rendition) -> Vec<Report<'a>> {
+    let others = snapshot.renditions().filter(|r| r.name != own.name);
+    others
+        .map(|r| {
+            let (last_msn, last_part) = r.view().playlist.last();
+            Report { uri: &r.report_uri, last_msn, last_part }
+        })
+        .collect()
+}
+
+/// The multivariant playlist: every video rung with the one audio group, or the audio alone.
+fn multivariant(snapshot: &Snapshot) -> String {
+    let audio = snapshot.audio.as_ref().map(|r| (r, rates(r)));
+    let audio_codec = audio.as_ref().map(|(r, _)| r.format.codec().to_owned());
+    let (audio_peak, audio_average) = audio.as_ref().map_or((0, 0), |(_, rates)| *rates);
+    let group = audio.as_ref().map(|(r, _)| {
+        let channels = match &r.format {
+            Format::Audio(a) => a.channels,
+            Format::Video(_) => 2,
+        };
+        AudioRendition {
+            group: "audio".into(),
+            name: "Audio".into(),
+            language: None,
+            channels: Some(channels),
+            default: true,
+            uri: "audio/index.m3u8".into(),
+        }
+    });
+    let mut variants: Vec<Variant> = snapshot
+        .video
+        .iter()
+        .filter_map(|r| {
+            let Format::Video(format) = &r.format else { return None };
+            let (peak, average) = rates(r);
+            Some(Variant {
+                uri: format!("{}/index.m3u8", r.name),
+                bandwidth: peak + audio_peak,
+                average: average + audio_average,
+                codecs: std::iter::once(format.codec.clone()).chain(audio_codec.clone()).collect(),
+                resolution: Some((format.width, format.height)),
+                frame_rate: frame_rate(r, format),
+                audio_group: group.as_ref().map(|g| g.group.clone()),
+            })
+        })
+        .collect();
+    if let (true, Some(codec)) = (variants.is_empty(), audio_codec) {
+        variants.push(Variant {
+            uri: "audio/index.m3u8".into(),
+            bandwidth: audio_peak,
+            average: audio_average,
+            codecs: vec![codec],
+            resolution: None,
+            frame_rate: None,
+            audio_group: None,
+        });
+        return playlist::multivariant(&variants, &[], snapshot.independent);
+    }
+    playlist::multivariant(&variants, group.as_slice(), snapshot.independent)
+}
+
+/// Peak and average bits a second to announce: what was measured, and before there is enough of it what was asked
+/// for, with headroom (a rate-controlled encoder may overshoot within its buffer).
+fn rates(rendition: &Rendition) -> (u64, u64) {
+    let (peak, average) = rendition.view().playlist.bandwidth().unwrap_or_default();
+    let declared = u64::from(rendition.declared_bitrate);
+    let floor = 64_000;
+    let peak = (peak + peak / 10).max(declared + declared / 2).max(floor);
+    (peak, average.max(declared).clamp(floor.min(peak), peak))
+}
+
+/// What the media shows where it has been measured, else what the format says.
+fn frame_rate(rendition: &Rendition, format: &VideoFormat) -> Option<f64> {
+    let told = format.frame_rate.map(|(num, den)| f64::from(num) / f64::from(den.max(1)));
+    rendition.view().playlist.frame_rate().or(told)
+}
+
+/// `Some` for the methods that these routes take.
+pub(super) fn method(method: &Method) -> Option<Response<Body>> {
+    match *method {
+        Method::GET | Method::HEAD => None,
+        Method::OPTIONS => Some(super::respond::Cors::preflight()),
+        _ => Some(respond::method_not_allowed("GET, HEAD, OPTIONS")),
+    }
+}
+
+/// Adds a cache rule where an answer has none.
+pub(super) fn default_cache(headers: &mut HeaderMap) {
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(cache::NEVER));
+}

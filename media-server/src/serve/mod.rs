@@ -1,0 +1,65 @@
+//! The way out: HTTP/1.1 and h2c. A viewer costs the stream nothing.
+
+pub mod body;
+mod directives;
+mod hls;
+mod listener;
+pub mod respond;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
+
+use crate::live::Directory;
+use crate::metrics::{self, Metrics};
+use body::Body;
+pub use listener::{Limits, serve};
+use respond::Cors;
+
+/// The public HTTP service. Clones share it.
+#[derive(Clone)]
+pub struct Public {
+    hls: hls::Hls,
+    cors: Arc<ArcSwap<Cors>>,
+    metrics: Metrics,
+}
+
+impl Public {
+    /// Serves the streams of `directory`; at most `max_blocked` requests wait for media at a time.
+    pub fn new(directory: Directory, cors: Cors, max_blocked: usize, metrics: Metrics) -> Self {
+        let blocked = Arc::new(Semaphore::new(max_blocked.min(Semaphore::MAX_PERMITS)));
+        let hls = hls::Hls { directory, blocked, metrics: metrics.clone() };
+        Self { hls, cors: Arc::new(ArcSwap::from_pointee(cors)), metrics }
+    }
+
+    /// From the next request on.
+    pub fn set_cors(&self, cors: Cors) {
+        self.cors.store(Arc::new(cors));
+    }
+
+    /// Answers one request. Bodies of requests are never read.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+        let path = request.uri().path();
+        let (kind, mut response) = match (hls::method(request.method()), path.strip_prefix("/live/")) {
+            (Some(answer), _) => ("other", answer),
+            (None, Some(rest)) if !rest.is_empty() => {
+                self.hls.answer(rest, request.uri().query(), request.headers()).await
+            }
+            (None, _) if path == "/" => ("page", respond::ok(
+                Body::from(String::from("Weir media server. Streams play at /live/STREAM/\n")),
+                "text/plain; charset=utf-8",
+                HeaderValue::from_static(respond::cache::LIVE),
+            )),
+            (None, _) => {
+                ("other", respond::problem(StatusCode::NOT_FOUND, "not-found", "streams play at /live/STREAM/"))
+            }
+        };
+        self.cors.load().apply(request.headers(), response.headers_mut());
+        hls::default_cache(response.headers_mut());
+        let label = metrics::Request { kind, status: response.status().as_u16() };
+        self.metrics.requests.get_or_create(&label).inc();
+        response
+    }
+}
