@@ -133,7 +133,8 @@ fn a_client_of_another_make_hears_that_it_is_refused() {
     pair.send(&connect);
     let publish = packet(pair.client.request_publishing("key".to_owned(), PublishRequestType::Live).unwrap());
     pair.send(&publish);
-    pair.server.reject_publish("NetStream.Publish.Denied", "unknown key");
+    while pair.server.next().is_some() {}
+    assert!(pair.server.reject_publish("NetStream.Publish.Denied", "unknown key"));
     pair.answer();
     let code = "NetStream.Publish.Denied".to_owned();
     assert!(pair.seen.contains(&ClientSessionEvent::UnhandleableOnStatusCode { code }));

@@ -129,6 +129,23 @@ fn the_ways_to_stop_are_one_event() {
 }
 
 #[test]
+fn an_answer_is_never_taken_for_another_publish() {
+    let mut session = shaken();
+    let mut wire = Wire::default();
+    wire.connect("live", "").publish("own");
+    wire.command(&[text("closeStream"), Value::Number(0.0), Value::Null]).publish("other");
+    feed(&mut session, &wire).unwrap();
+    session.next();
+    assert!(matches!(session.next(), Some(Event::Publish { key, .. }) if key == "own"));
+    assert!(!session.accept_publish(), "ended already, and the other has not been asked about");
+    assert!(!session.reject_publish("NetStream.Publish.Denied", "no"));
+    assert_eq!(session.next(), Some(Event::Unpublish));
+    assert!(!session.accept_publish());
+    assert!(matches!(session.next(), Some(Event::Publish { key, .. }) if key == "other"));
+    assert!(session.accept_publish());
+}
+
+#[test]
 fn a_second_publish_on_a_connection_is_refused() {
     let mut session = live();
     let mut wire = Wire::default();

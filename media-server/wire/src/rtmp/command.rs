@@ -185,7 +185,7 @@ impl Session {
             query,
             mode: mode.chars().take(16).collect(),
         });
-        self.phase = Phase::Pending { stream: command.stream, held: Box::default() };
+        self.phase = Phase::Pending { stream: command.stream, held: Box::default(), told: false };
         self.reader.media = chunk::Media::UpTo(MAX_HELD);
     }
 

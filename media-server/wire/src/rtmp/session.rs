@@ -35,6 +35,8 @@ pub(super) enum Phase {
         /// Message stream id.
         stream: u32,
         held: Box<Held>,
+        /// The shell has taken the event: an answer is for this publish, not for one before it.
+        told: bool,
     },
     /// The publish is accepted.
     Live {
@@ -99,7 +101,12 @@ impl Session {
     /// The next thing that the peer did.
     #[allow(clippy::should_implement_trait, reason = "a machine, not a sequence: it goes on after None")]
     pub fn next(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if let (Some(Event::Publish { .. }), Phase::Pending { told, .. }) = (&event, &mut self.phase) {
+            // Only the last one can be the pending one: no other waits behind it.
+            *told = !self.events.iter().any(|event| matches!(event, Event::Publish { .. }));
+        }
+        event
     }
 
     /// Bytes for the peer; empty if there are none.
@@ -107,9 +114,10 @@ impl Session {
         self.writer.take()
     }
 
-    /// Accepts the pending publish. False if there is none (any more).
+    /// Accepts the publish of the last [`Event::Publish`] taken. False if the peer has ended it since: its
+    /// [`Event::Unpublish`] waits in the queue.
     pub fn accept_publish(&mut self) -> bool {
-        let Phase::Pending { stream, held } = &mut self.phase else { return false };
+        let Phase::Pending { stream, held, told: true } = &mut self.phase else { return false };
         let (stream, held) = (*stream, std::mem::take(held));
         self.phase = Phase::Live { stream };
         self.reader.media = Media::All;
@@ -120,10 +128,10 @@ impl Session {
         true
     }
 
-    /// Refuses the pending publish, e.g. with `NetStream.Publish.BadName` or `NetStream.Publish.Denied`. False if
-    /// there is none (any more).
+    /// Refuses the publish of the last [`Event::Publish`] taken, e.g. with `NetStream.Publish.BadName` or
+    /// `NetStream.Publish.Denied`. False if the peer has ended it since.
     pub fn reject_publish(&mut self, code: &str, description: &str) -> bool {
-        let Phase::Pending { stream, .. } = self.phase else { return false };
+        let Phase::Pending { stream, told: true, .. } = self.phase else { return false };
         self.end_with(stream, code, description);
         true
     }

@@ -172,8 +172,8 @@ pub(crate) fn live() -> Session {
     let mut session = session();
     let mut wire = Wire::default();
     session.feed(wire.opening().clone().into_bytes()).unwrap();
-    assert!(session.accept_publish());
     events(&mut session);
+    assert!(session.accept_publish());
     session.output();
     session
 }

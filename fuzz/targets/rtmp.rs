@@ -1,0 +1,51 @@
+//! A publish session from behind the handshake. The first byte says how the rest is cut and whether the publish
+//! is accepted; memory and positions are held to their promises.
+#![no_main]
+
+use bytes::{BufMut, Bytes, BytesMut};
+use libfuzzer_sys::fuzz_target;
+use wire::rtmp::{Event, Limits, Session};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&mode, rest)) = data.split_first() else { return };
+    let limits = Limits { max_buffered: 1 << 20, max_media_message: 1 << 19, ..Limits::default() };
+    let (most, most_output) = (limits.max_buffered, limits.max_output);
+    let mut session = Session::new(limits, [0; 1528]);
+    let mut hello = BytesMut::new();
+    hello.put_u8(3);
+    hello.put_bytes(0, 3072);
+    assert!(session.feed(hello.freeze()).is_ok());
+    let cut = match mode & 0x7F {
+        0 => rest.len().max(1),
+        cut => usize::from(cut),
+    };
+    let mut given = 0;
+    for part in rest.chunks(cut) {
+        let result = session.feed(Bytes::copy_from_slice(part));
+        assert!(session.buffered() <= most);
+        while let Some(event) = session.next() {
+            match event {
+                Event::Publish { .. } => {
+                    // Either is false where the peer has ended it in the same breath.
+                    let accept = mode & 0x80 == 0;
+                    if accept && session.accept_publish() {
+                        assert!(!session.accept_publish());
+                    } else if session.reject_publish("NetStream.Publish.Denied", "no") {
+                        assert!(!session.fail("NetStream.Publish.Rejected", "no"));
+                    }
+                }
+                Event::Video { payload, .. } | Event::Audio { payload, .. } => {
+                    assert!(!payload.is_empty());
+                    given += payload.len();
+                }
+                _ => {}
+            }
+        }
+        assert!(session.output().len() <= most_output + (64 << 10));
+        if let Err(error) = result {
+            assert!(error.position() <= session.stats().bytes_in);
+            break;
+        }
+    }
+    assert!(given <= rest.len());
+});
