@@ -68,7 +68,7 @@ fn unsigned(app: &App, error: Unsigned) -> Problem {
         Unsigned::Timestamp => "timestamp",
         Unsigned::Signature => "signature",
     };
-    app.metrics.admission(AdmissionLabels { result: "unsigned", reason: word });
+    app.metrics.admission(&AdmissionLabels { result: "unsigned", reason: word });
     tracing::warn!(reason = word, "webhook refused: {error}");
     Problem::new(StatusCode::UNAUTHORIZED, "unsigned", &format!("The webhook is refused: {error}."))
 }
@@ -90,7 +90,7 @@ async fn admit(app: &App, delivery: &Delivery<'_>, request: &Request) -> Result<
     {
         // A question is asked once. The same one again is someone else's copy of it.
         tx.rollback().await?;
-        app.metrics.admission(AdmissionLabels { result: "replayed", reason: "replayed" });
+        app.metrics.admission(&AdmissionLabels { result: "replayed", reason: "replayed" });
         tracing::warn!(webhook_id = delivery.webhook_id, "admission request replayed");
         return Err(Problem::new(StatusCode::CONFLICT, "replayed", "This request was answered before."));
     }
@@ -98,7 +98,7 @@ async fn admit(app: &App, delivery: &Delivery<'_>, request: &Request) -> Result<
         keys::mark_used(&mut tx, &holder.key_id, delivery.received).await?;
     }
     tx.commit().await?;
-    app.metrics.admission(AdmissionLabels { result, reason });
+    app.metrics.admission(&AdmissionLabels { result, reason });
     tracing::info!(
         result,
         reason,
@@ -142,7 +142,7 @@ async fn record(app: &App, delivery: &Delivery<'_>, message: &Value) -> Result<R
         Kind::Other => "other",
     };
     app.metrics
-        .event(EventLabels { kind, repeated: if recorded == Recorded::Repeated { "yes" } else { "no" } });
+        .event(&EventLabels { kind, repeated: if recorded == Recorded::Repeated { "yes" } else { "no" } });
     if recorded == Recorded::New {
         tracing::info!(
             kind = delivery.kind,

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
@@ -46,8 +46,34 @@ pub enum DbError {
         path: PathBuf,
         /// What went wrong.
         #[source]
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
+}
+
+impl DbError {
+    /// Whether another program's start can be the cause.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Folder { .. } => false,
+            Self::Open { source, .. } => is_busy(source),
+            Self::Migrate { source, .. } => {
+                matches!(source, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
+            }
+        }
+    }
+}
+
+/// Whether a statement failed because another connection was at it: SQLITE_BUSY or SQLITE_LOCKED, with their
+/// extended codes; or because no connection came free.
+pub fn is_busy(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(cause) => cause
+            .code()
+            .and_then(|code| code.parse::<i64>().ok())
+            .is_some_and(|code| matches!(code & 0xff, 5 | 6)),
+        _ => false,
+    }
 }
 
 /// The open database.
@@ -72,20 +98,13 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true);
-        let failed = |source| DbError::Open { path: path.into(), source };
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.clone())
-            .await
-            .map_err(failed)?;
-        migrate(&writer).await.map_err(|source| DbError::Migrate { path: path.into(), source })?;
+        let writer = prepare(path, &options).await?;
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.create_if_missing(false).pragma("query_only", "1"))
             .await
-            .map_err(failed)?;
+            .map_err(|source| DbError::Open { path: path.into(), source })?;
         Ok(Self { writer, reader })
     }
 
@@ -113,19 +132,35 @@ impl Db {
     }
 }
 
-/// Two programs may start on a fresh database at once. The loser's migration rolls back whole, and at its second
-/// look there is nothing left to do.
-async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
+/// Opens the writer and brings the schema up to date.
+///
+/// Two programs may do that on a fresh folder at once. The switch to WAL does not wait for locks, and of two
+/// migrations the later one finds its tables made: each fails whole, and at its next look nothing is left to do.
+async fn prepare(path: &Path, options: &SqliteConnectOptions) -> Result<SqlitePool, DbError> {
     let mut attempts = 0;
     loop {
-        match MIGRATIONS.run(pool).await {
-            Err(
-                sqlx::migrate::MigrateError::Execute(_) | sqlx::migrate::MigrateError::ExecuteMigration(..),
-            ) if attempts < 10 => {
+        match open_writer(path, options).await {
+            Err(error) if attempts < 20 && error.may_pass() => {
                 attempts += 1;
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             done => return done,
+        }
+    }
+}
+
+async fn open_writer(path: &Path, options: &SqliteConnectOptions) -> Result<SqlitePool, DbError> {
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.clone())
+        .await
+        .map_err(|source| DbError::Open { path: path.into(), source })?;
+    match MIGRATIONS.run(&writer).await {
+        Ok(()) => Ok(writer),
+        Err(source) => {
+            writer.close().await;
+            Err(DbError::Migrate { path: path.into(), source })
         }
     }
 }

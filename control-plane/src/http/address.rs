@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_set_address_wins_and_its_origin_is_without_the_path() {
-        let mut settings = MediaServer::default();
-        settings.public_hls_url = Some(HttpUrl::parse("https://cdn.example/weir/").unwrap());
+        let url = HttpUrl::parse("https://cdn.example/weir/").unwrap();
+        let settings = MediaServer { public_hls_url: Some(url), ..MediaServer::default() };
         let addresses = Addresses::of_host(&settings, "ignored", 1);
         assert_eq!(addresses.hls("ada"), "https://cdn.example/weir/live/ada/index.m3u8");
         assert_eq!(addresses.hls_origin(), "https://cdn.example");

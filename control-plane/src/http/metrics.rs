@@ -82,18 +82,18 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts an admission.
-    pub fn admission(&self, labels: AdmissionLabels) {
-        self.admissions.get_or_create(&labels).inc();
+    pub fn admission(&self, labels: &AdmissionLabels) {
+        self.admissions.get_or_create(labels).inc();
     }
 
     /// Counts an event.
-    pub fn event(&self, labels: EventLabels) {
-        self.events.get_or_create(&labels).inc();
+    pub fn event(&self, labels: &EventLabels) {
+        self.events.get_or_create(labels).inc();
     }
 
     /// Counts a request.
-    pub fn request(&self, labels: HttpLabels, took: Duration) {
-        self.requests.get_or_create(&labels).inc();
+    pub fn request(&self, labels: &HttpLabels, took: Duration) {
+        self.requests.get_or_create(labels).inc();
         self.request_seconds.observe(took.as_secs_f64());
     }
 

@@ -81,10 +81,11 @@ async fn favicon(headers: HeaderMap) -> Response {
 fn file(path: &str, headers: &HeaderMap) -> Response {
     let missing =
         || Problem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here.").into_response();
-    if path.ends_with(".gz") {
+    // The compressed copies have no address of their own.
+    let Some(plain) = PAGES.get_file(path).filter(|file| file.path().extension() != Some("gz".as_ref()))
+    else {
         return missing();
-    }
-    let Some(plain) = PAGES.get_file(path) else { return missing() };
+    };
     let gzip = PAGES.get_file(format!("{path}.gz")).filter(|_| takes_gzip(headers));
     let mut response = gzip.unwrap_or(plain).contents().into_response();
     let own = response.headers_mut();

@@ -4,6 +4,8 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::db::is_busy;
+
 /// What went wrong, as the client may know it.
 #[derive(Debug)]
 pub struct Problem {
@@ -49,16 +51,7 @@ impl Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        let busy = match &error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-            // SQLITE_BUSY and SQLITE_LOCKED with their extended codes.
-            sqlx::Error::Database(cause) => cause
-                .code()
-                .and_then(|code| code.parse::<i64>().ok())
-                .is_some_and(|code| matches!(code & 0xff, 5 | 6)),
-            _ => false,
-        };
-        if busy {
+        if is_busy(&error) {
             tracing::warn!(%error, "the database is busy");
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "The server is busy.").retry_after(2);
         }

@@ -85,6 +85,6 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
         headers.insert(header::CONTENT_SECURITY_POLICY, nothing);
     }
     let status = response.status().as_u16();
-    app.metrics.request(HttpLabels { method, route, status }, began.elapsed());
+    app.metrics.request(&HttpLabels { method, route, status }, began.elapsed());
     response
 }

@@ -60,7 +60,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken
     match drained.await {
         Ok(()) => tracing::info!(open, "stopped: every open request was answered"),
         Err(_) => {
-            tracing::warn!(cut = connections.len(), "stopped: the drain time is over, connections were cut")
+            tracing::warn!(cut = connections.len(), "stopped: the drain time is over, connections were cut");
         }
     }
 }

@@ -1,0 +1,242 @@
+import Hls, { type ErrorData, type HlsConfig } from 'hls.js';
+import workerPath from 'hls.js/dist/hls.worker.js?url';
+
+import { backoff } from '../backoff';
+import { Stalls } from './stalls';
+import { type Phase, type Rung, type Stats, type Trouble, rungLabel } from './state';
+import { explain } from './trouble';
+
+/** What the page is told. */
+export interface Listener {
+  phase(phase: Phase): void;
+  trouble(trouble: Trouble | null): void;
+  rungs(rungs: Rung[], current: number, auto: boolean): void;
+  muted(muted: boolean): void;
+}
+
+const SETTINGS: Partial<HlsConfig> = {
+  lowLatencyMode: true,
+  workerPath,
+  // Where to play is not set here: hls.js takes PART-HOLD-BACK from the playlist.
+  // A little faster than life makes up for a stall without being heard.
+  maxLiveSyncPlaybackRate: 1.06,
+  liveDurationInfinity: true,
+  backBufferLength: 20,
+  maxBufferLength: 12,
+  maxMaxBufferLength: 20,
+  // Rather the middle rung at once than the best one late.
+  startLevel: -1,
+  abrEwmaDefaultEstimate: 1_500_000,
+  capLevelToPlayerSize: false,
+};
+
+const ERRORS_KEPT = 50;
+/** After this long without trouble, the next one starts with a short wait again. */
+const CALM_MS = 20_000;
+
+/** Plays one live stream in one video element, and comes back by itself. */
+export class Player {
+  readonly hls: Hls | null;
+  private readonly stalls = new Stalls();
+  private readonly errors: Stats['errors'] = [];
+  private readonly off = new AbortController();
+  private phaseNow: Phase = 'connecting';
+  private firstFrameMs: number | null = null;
+  private failures = 0;
+  private lastFailure = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    readonly video: HTMLVideoElement,
+    private readonly url: string,
+    private readonly listener: Listener,
+  ) {
+    this.watchVideo();
+    if (Hls.isSupported()) {
+      this.hls = new Hls(SETTINGS);
+      this.watchHls(this.hls);
+      this.hls.attachMedia(video);
+      this.hls.loadSource(url);
+    } else {
+      this.hls = null;
+      if (video.canPlayType('application/vnd.apple.mpegurl')) {
+        video.src = url;
+        void this.play();
+      } else {
+        this.fail({ text: 'This browser cannot play live streams.', retrying: false });
+      }
+    }
+  }
+
+  /** Ends playback and lets everything go. */
+  destroy(): void {
+    clearTimeout(this.timer);
+    this.off.abort();
+    this.hls?.destroy();
+    this.video.removeAttribute('src');
+    this.video.load();
+  }
+
+  /** Tries again now. */
+  retry(): void {
+    clearTimeout(this.timer);
+    this.enter('reconnecting');
+    if (this.hls) {
+      this.hls.stopLoad();
+      this.hls.loadSource(this.url);
+    } else {
+      this.video.src = this.url;
+    }
+    void this.play();
+  }
+
+  /** A rung by its index; -1 lets the player choose. */
+  choose(index: number): void {
+    if (this.hls) this.hls.nextLevel = index;
+    this.tellRungs();
+  }
+
+  toLiveEdge(): void {
+    const edge = this.hls?.liveSyncPosition ?? (this.video.seekable.length ? this.video.seekable.end(0) - 2 : null);
+    if (edge !== null) this.video.currentTime = edge;
+    void this.play();
+  }
+
+  async play(): Promise<void> {
+    try {
+      await this.video.play();
+    } catch (error) {
+      // Browsers let sound start only after a click. Without sound the picture may go on its own.
+      if (error instanceof DOMException && error.name === 'NotAllowedError' && !this.video.muted) {
+        this.video.muted = true;
+        this.listener.muted(true);
+        await this.video.play().catch(() => undefined);
+      }
+    }
+  }
+
+  stats(): Stats {
+    const { video, hls } = this;
+    const playingDate = hls?.playingDate;
+    const edgeLatency = hls && this.firstFrameMs !== null ? hls.latency : null;
+    const quality = video.getVideoPlaybackQuality?.();
+    return {
+      phase: this.phaseNow,
+      latency: playingDate ? (Date.now() - playingDate.getTime()) / 1000 : edgeLatency,
+      edgeLatency,
+      targetLatency: hls?.targetLatency ?? null,
+      buffered: this.bufferedAhead(),
+      stalls: this.stalls.count,
+      stalledMs: Math.round(this.stalls.totalMs),
+      firstFrameMs: this.firstFrameMs,
+      droppedFrames: quality?.droppedVideoFrames ?? 0,
+      playbackRate: video.playbackRate,
+      currentTime: video.currentTime,
+      width: video.videoWidth,
+      height: video.videoHeight,
+      levels: (hls?.levels ?? []).map((level) => ({
+        height: level.height,
+        width: level.width,
+        bitrate: level.bitrate,
+        codecs: [level.videoCodec, level.audioCodec].filter(Boolean).join(','),
+      })),
+      currentLevel: hls?.currentLevel ?? -1,
+      bandwidthKbps: hls ? Math.round(hls.bandwidthEstimate / 1000) : null,
+      errors: this.errors,
+    };
+  }
+
+  private watchVideo(): void {
+    const { video } = this;
+    const on = (name: string, act: () => void) => video.addEventListener(name, act, { signal: this.off.signal });
+    const firstFrame = () => {
+      this.firstFrameMs ??= Math.round(performance.now());
+    };
+    if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback(firstFrame);
+    else on('loadeddata', firstFrame);
+    on('waiting', () => {
+      const meantToMove = this.firstFrameMs !== null && !video.paused && !video.seeking && !video.ended;
+      this.stalls.begin(performance.now(), meantToMove);
+      if (this.phaseNow === 'playing') this.enter('buffering');
+    });
+    const moving = () => {
+      this.stalls.end(performance.now());
+      if (!video.paused && this.phaseNow !== 'playing') {
+        this.listener.trouble(null);
+        this.enter('playing');
+      }
+    };
+    on('playing', moving);
+    on('timeupdate', () => {
+      if (this.phaseNow === 'buffering' && video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA) moving();
+      if (this.failures > 0 && performance.now() - this.lastFailure > CALM_MS) this.failures = 0;
+    });
+    on('pause', () => this.stalls.end(performance.now()));
+    on('ended', () => this.enter('ended'));
+    on('error', () => {
+      if (!this.hls) this.later(explain({ type: 'networkError', details: 'native' }));
+    });
+    on('volumechange', () => this.listener.muted(video.muted));
+  }
+
+  private watchHls(hls: Hls): void {
+    hls.on(Hls.Events.MANIFEST_PARSED, () => {
+      this.tellRungs();
+      void this.play();
+    });
+    hls.on(Hls.Events.LEVEL_SWITCHED, () => this.tellRungs());
+    hls.on(Hls.Events.ERROR, (_, data) => this.onError(hls, data));
+  }
+
+  private onError(hls: Hls, data: ErrorData): void {
+    this.errors.push({ at: Math.round(performance.now()), type: data.type, details: data.details, fatal: data.fatal });
+    if (this.errors.length > ERRORS_KEPT) this.errors.shift();
+    if (!data.fatal) return;
+    const trouble = explain({ type: data.type, details: data.details, status: data.response?.code });
+    if (!trouble.retrying) return this.fail(trouble);
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && this.failures === 0) {
+      this.noteFailure();
+      hls.recoverMediaError();
+      return;
+    }
+    this.later(trouble);
+  }
+
+  private noteFailure(): void {
+    this.failures += 1;
+    this.lastFailure = performance.now();
+  }
+
+  private later(trouble: Trouble): void {
+    this.listener.trouble(trouble);
+    this.enter('reconnecting');
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.retry(), backoff(this.failures, 700, 10_000));
+    this.noteFailure();
+  }
+
+  private fail(trouble: Trouble): void {
+    this.listener.trouble(trouble);
+    this.enter('failed');
+  }
+
+  private enter(phase: Phase): void {
+    this.phaseNow = phase;
+    this.listener.phase(phase);
+  }
+
+  private tellRungs(): void {
+    const hls = this.hls;
+    if (!hls) return;
+    const rungs = hls.levels.map((level, index) => ({ index, label: rungLabel(level) })).reverse();
+    this.listener.rungs(rungs, hls.currentLevel, hls.autoLevelEnabled);
+  }
+
+  private bufferedAhead(): number {
+    const { buffered, currentTime } = this.video;
+    for (let n = 0; n < buffered.length; n += 1) {
+      if (buffered.start(n) <= currentTime + 0.1 && buffered.end(n) >= currentTime) return buffered.end(n) - currentTime;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,29 @@
+import type { Trouble } from './state';
+
+/** What hls.js reports, as far as the words depend on it. */
+export interface Fault {
+  type: string;
+  details: string;
+  status?: number | undefined;
+}
+
+/** The reason of an error in plain words. */
+export function explain(fault: Fault): Trouble {
+  const { type, details, status } = fault;
+  if (details === 'manifestIncompatibleCodecsError' || details === 'bufferAddCodecError') {
+    return { text: 'This browser cannot decode this stream’s format. Another browser may.', retrying: false };
+  }
+  if (type === 'networkError') {
+    if (status === 404) return { text: 'The stream is not on the media server yet.', retrying: true };
+    if (status === 401 || status === 403) {
+      return { text: 'The media server refuses this page. Load it again, or log in.', retrying: true };
+    }
+    if (status !== undefined && status >= 500) {
+      return { text: `The media server is in trouble (${status}).`, retrying: true };
+    }
+    if (details.endsWith('TimeOut')) return { text: 'The media server takes too long to answer.', retrying: true };
+    return { text: 'The media server cannot be reached. Is your connection up?', retrying: true };
+  }
+  if (type === 'mediaError') return { text: 'The picture could not be decoded.', retrying: true };
+  return { text: `Playback failed (${details}).`, retrying: true };
+}

@@ -1,0 +1,62 @@
+// The pages' own logic, compiled by the bundler's compiler: Node 18 does not read TypeScript.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+
+import { transformWithEsbuild } from 'vite';
+
+async function load(path) {
+  const url = new URL(`../src/${path}`, import.meta.url);
+  const { code } = await transformWithEsbuild(await readFile(url, 'utf8'), url.pathname, { loader: 'ts' });
+  return import(`data:text/javascript,${encodeURIComponent(code)}`);
+}
+
+const { backoff, jitter } = await load('backoff.ts');
+const { route } = await load('route.ts');
+const { explain } = await load('player/trouble.ts');
+const { Stalls } = await load('player/stalls.ts');
+const { rungLabel } = await load('player/state.ts');
+const { offlineText } = await load('channel.ts');
+
+test('waits grow, are spread, and have a limit', () => {
+  assert.equal(backoff(0, 1000, 15000, () => 0), 500);
+  assert.equal(backoff(0, 1000, 15000, () => 1), 1000);
+  assert.equal(backoff(3, 1000, 15000, () => 1), 8000);
+  assert.equal(backoff(1e9, 1000, 15000, () => 1), 15000);
+  assert.equal(jitter(1000, () => 0.5), 1000);
+});
+
+test('an address names a page', () => {
+  assert.deepEqual(route('/'), { page: 'front' });
+  assert.deepEqual(route('/watch/Ada_1'), { page: 'watch', slug: 'ada_1' });
+  for (const wrong of ['/watch/', '/watch/a/b', '/watch/%2e%2e', '/other']) {
+    assert.deepEqual(route(wrong), { page: 'missing' });
+  }
+});
+
+test('every error has a reason in plain words, and says whether it is tried again', () => {
+  assert.match(explain({ type: 'networkError', details: 'manifestLoadError', status: 404 }).text, /not on the media server/);
+  assert.match(explain({ type: 'networkError', details: 'manifestLoadError', status: 503 }).text, /503/);
+  assert.match(explain({ type: 'networkError', details: 'levelLoadTimeOut' }).text, /too long/);
+  assert.match(explain({ type: 'networkError', details: 'fragLoadError' }).text, /cannot be reached/);
+  assert.equal(explain({ type: 'mediaError', details: 'manifestIncompatibleCodecsError' }).retrying, false);
+});
+
+test('a start or a pause is no stall, and a stall counts once', () => {
+  const stalls = new Stalls();
+  stalls.begin(0, false);
+  assert.equal(stalls.count, 0);
+  stalls.begin(100, true);
+  stalls.begin(200, true);
+  stalls.end(350);
+  stalls.end(400);
+  assert.equal(stalls.count, 1);
+  assert.equal(stalls.totalMs, 250);
+});
+
+test('rungs and offline reasons read well', () => {
+  assert.equal(rungLabel({ height: 1080, width: 1920, bitrate: 6e6, frameRate: 60 }), '1080p60 · 6.0 Mbit/s');
+  assert.equal(rungLabel({ height: 480, width: 854, bitrate: 1.2e6, frameRate: 30 }), '480p · 1.2 Mbit/s');
+  assert.match(offlineText({ reason: 'connection-lost' }), /lost the connection/);
+  assert.match(offlineText({ reason: null }), /Nothing is on/);
+});
