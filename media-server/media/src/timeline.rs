@@ -290,15 +290,14 @@ impl Bounds {
     }
 
     /// Where a unit goes whose timestamp says nothing: behind the track's last, by as many whole durations as fit
-    /// the time that passed on the arrival clock. On a track's first unit: beside the other track.
+    /// the time that passed on the arrival clock, and not so far behind the other track that this one could not
+    /// join. On a track's first unit: beside the other track.
     fn fresh(&self, own: &Track, other: &Track, start: Timestamp) -> Timestamp {
         let Some(seen) = own.seen else { return other.seen.map_or(start, |seen| seen.next) };
-        if self.elapsed <= FORWARD || seen.duration <= Span::ZERO {
-            return seen.next;
-        }
-        let behind = (self.elapsed - seen.duration).max(Span::ZERO);
-        let whole = behind.flicks().checked_div(seen.duration.flicks()).unwrap_or(0);
-        seen.next + seen.duration.times(whole)
+        let passed = if self.elapsed > FORWARD { self.elapsed - seen.duration } else { Span::ZERO };
+        let behind = other.seen.map_or(Span::ZERO, |other| other.next - BACKWARD.half() - seen.next);
+        let whole = passed.max(behind).max(Span::ZERO).flicks().checked_div(seen.duration.flicks());
+        seen.next + seen.duration.times(whole.unwrap_or(0))
     }
 }
 

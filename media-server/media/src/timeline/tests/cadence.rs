@@ -55,6 +55,19 @@ fn ntsc_rates_are_recognized_without_a_visible_step() {
 }
 
 #[test]
+fn a_right_hint_puts_ntsc_rates_on_the_grid_at_once() {
+    for rate in [(30_000, 1001), (60_000, 1001), (24_000, 1001)] {
+        let mut timeline = rtmp();
+        timeline.set_frame_rate_hint(Some((rate.0 as u32, 1001)));
+        for n in 0..3000 {
+            let (stamp, repairs) = timeline.video(cut(frame(n, rate)), 0, frame(n, rate));
+            assert_eq!((stamp.dts, repairs.is_empty()), (frame(n, rate), true));
+            assert_eq!(stamp.duration, frame(1, rate).since_zero());
+        }
+    }
+}
+
+#[test]
 fn a_wrong_hint_is_dropped() {
     for (hint, rate) in [((60, 1), (30, 1)), ((30, 1), (60, 1)), ((25, 1), (30, 1)), ((1000, 1), (24, 1))] {
         let mut timeline = rtmp();

@@ -72,6 +72,31 @@ fn jumps_of_the_source_leave_no_trace_and_no_offset_between_sound_and_picture() 
 }
 
 #[test]
+fn a_restarted_source_stays_in_sync_also_where_sound_was_sent_ahead() {
+    for ahead in [300, 900, 1_900] {
+        let mut timeline = rtmp();
+        let (mut video, mut audio) = (ms(0), ms(0));
+        for run in 0..2_u64 {
+            for n in 0..100_i64 {
+                // Two audio units of 20 ms to each frame of 40 ms; sound runs ahead of picture, at first.
+                let at = n * 40;
+                let early = if run == 0 { ahead } else { 0 };
+                let arrival = ms(at + 4_000 * run as i64);
+                let raw = 7_000_000 * (1 - run) + at as u64;
+                let stamp = timeline.video(raw, 0, arrival).0;
+                video = stamp.dts - Span::from_millis(at);
+                for half in [0, 20] {
+                    let raw = raw + (early + half) as u64;
+                    let stamp = timeline.audio(raw, 960, 48_000, arrival).0;
+                    audio = stamp.dts - Span::from_millis(at + early + half);
+                }
+            }
+            assert!((video - audio).abs() <= Span::from_millis(2), "{ahead} {run}: {:?}", video - audio);
+        }
+    }
+}
+
+#[test]
 fn a_small_step_back_is_squeezed_in() {
     let mut timeline = rtmp();
     let (apart, longest) = shifted(&mut timeline, 12, 7, |at| if at < 5_000 { 1_000 } else { 850 });
