@@ -56,8 +56,16 @@ async fn output(program: &str, arguments: &[&str], file: &Path) -> Result<Vec<u8
 /// When the picture turns white, seconds of its own timeline.
 async fn flashes(file: &tempfile::NamedTempFile) -> Result<Vec<f64>> {
     let arguments = [
-        "-v", "error", "-f", "lavfi", "-i", "movie=FILE,signalstats", "-show_entries",
-        "frame=pts_time:frame_tags=lavfi.signalstats.YAVG", "-of", "csv=p=0",
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "movie=FILE,signalstats",
+        "-show_entries",
+        "frame=pts_time:frame_tags=lavfi.signalstats.YAVG",
+        "-of",
+        "csv=p=0",
     ];
     let text = String::from_utf8(output("ffprobe", &arguments, file.path()).await?)?;
     let pictures = text.lines().filter_map(|line| {
@@ -69,14 +77,26 @@ async fn flashes(file: &tempfile::NamedTempFile) -> Result<Vec<f64>> {
 
 /// When a beep begins, seconds of its own timeline.
 async fn beeps(file: &tempfile::NamedTempFile) -> Result<Vec<f64>> {
-    let start = ["-v", "error", "-show_entries", "packet=pts_time", "-of", "csv=p=0", "-read_intervals", "%+#1", "FILE"];
+    let start = [
+        "-v",
+        "error",
+        "-show_entries",
+        "packet=pts_time",
+        "-of",
+        "csv=p=0",
+        "-read_intervals",
+        "%+#1",
+        "FILE",
+    ];
     let start = String::from_utf8(output("ffprobe", &start, file.path()).await?)?;
-    let start: f64 = start.lines().next().and_then(|line| line.trim_end_matches(',').parse().ok()).context("no start")?;
+    let start: f64 =
+        start.lines().next().and_then(|line| line.trim_end_matches(',').parse().ok()).context("no start")?;
     let rate = SAMPLE_RATE.to_string();
     let arguments = ["-v", "error", "-nostdin", "-i", "FILE", "-ac", "1", "-ar", &rate, "-f", "f32le", "-"];
     let bytes = output("ffmpeg", &arguments, file.path()).await?;
     let samples = bytes.as_chunks::<4>().0.iter().map(|sample| f32::from_le_bytes(*sample).abs() > LOUD);
-    let timed = samples.enumerate().map(|(index, loud)| (start + index as f64 / f64::from(SAMPLE_RATE), loud));
+    let timed =
+        samples.enumerate().map(|(index, loud)| (start + index as f64 / f64::from(SAMPLE_RATE), loud));
     Ok(rises(timed, SILENCE))
 }
 

@@ -21,7 +21,9 @@ fn name_of(series: &str) -> &str {
 
 fn label<'a>(series: &'a str, name: &str) -> Option<&'a str> {
     let (_, labels) = series.split_once('{')?;
-    labels.split([',', '{', '}']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
+    labels
+        .split([',', '{', '}'])
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
 }
 
 impl Metrics {
@@ -42,7 +44,9 @@ impl Metrics {
         let mut found = self
             .series
             .iter()
-            .filter(|(series, _)| name_of(series) == name && labels.iter().all(|label| series.contains(label)))
+            .filter(|(series, _)| {
+                name_of(series) == name && labels.iter().all(|label| series.contains(label))
+            })
             .map(|(_, value)| *value)
             .peekable();
         found.peek()?;

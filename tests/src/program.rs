@@ -31,17 +31,19 @@ pub struct Program {
 
 /// Where Cargo put the programs: beside the test program (`target/PROFILE/deps/..`), or `$WEIR_BIN`.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let folder = match std::env::var_os("WEIR_BIN") {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            let exe = std::env::current_exe()?;
-            let folder = exe.parent().context("a test program in no folder")?;
-            if folder.ends_with("deps") { folder.join("..") } else { folder.to_owned() }
-        }
+    let folder = if let Some(folder) = std::env::var_os("WEIR_BIN") {
+        PathBuf::from(folder)
+    } else {
+        let exe = std::env::current_exe()?;
+        let folder = exe.parent().context("a test program in no folder")?;
+        if folder.ends_with("deps") { folder.join("..") } else { folder.to_owned() }
     };
     let path = folder.join(name);
     if !path.is_file() {
-        bail!("{} is not built; build the workspace in the same profile first (make test does)", path.display());
+        bail!(
+            "{} is not built; build the workspace in the same profile first (make test does)",
+            path.display()
+        );
     }
     Ok(path.canonicalize()?)
 }
@@ -74,7 +76,11 @@ impl Program {
     }
 
     /// Starts one of our programs with these arguments.
-    pub fn ours<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>, folder: &Path) -> Result<Self> {
+    pub fn ours<S: AsRef<OsStr>>(
+        name: &str,
+        arguments: impl IntoIterator<Item = S>,
+        folder: &Path,
+    ) -> Result<Self> {
         let mut command = Command::new(binary(name)?);
         command.args(arguments).current_dir(folder).env("WEIR_DATA", folder).env("NO_COLOR", "1");
         Self::start(name, command)

@@ -9,22 +9,25 @@ pub struct Settings(toml::Table);
 impl Settings {
     /// The media server on port 0, keys being stream names.
     pub fn media_open(data: &Path) -> Self {
-        let mut settings = Self::default();
-        settings.merge(&format!(
-            "data_dir = {data:?}\n\
-             [rtmp]\nlisten = \"127.0.0.1:0\"\n\
-             [http]\nlisten = \"127.0.0.1:0\"\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n\
-             [admission]\nmode = \"open\"\n"
-        ));
+        let mut settings = Self::in_folder(data);
+        settings.merge(
+            "[rtmp]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n[admission]\nmode = \"open\"\n",
+        );
         settings
     }
 
     /// The control plane on port 0.
     pub fn control(data: &Path) -> Self {
-        let mut settings = Self::default();
-        settings.merge(&format!("listen = \"127.0.0.1:0\"\ndata_dir = {data:?}\n"));
+        let mut settings = Self::in_folder(data);
+        settings.merge("listen = \"127.0.0.1:0\"\n");
         settings
+    }
+
+    fn in_folder(data: &Path) -> Self {
+        let mut table = toml::Table::new();
+        table.insert("data_dir".to_owned(), data.display().to_string().into());
+        Self(table)
     }
 
     /// Lays TOML over what is there; tables are merged, everything else is replaced.
@@ -62,6 +65,9 @@ mod tests {
         let mut settings = Settings::default();
         settings.merge("a = 1\n[t]\nx = 1\ny = 2\n");
         settings.merge("a = 2\n[t]\ny = 3\n");
-        assert_eq!(settings.text().parse::<toml::Table>().unwrap(), "a = 2\nt = { x = 1, y = 3 }".parse().unwrap());
+        assert_eq!(
+            settings.text().parse::<toml::Table>().unwrap(),
+            "a = 2\nt = { x = 1, y = 3 }".parse().unwrap()
+        );
     }
 }

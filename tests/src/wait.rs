@@ -18,7 +18,9 @@ where
         match answer {
             Ok(Some(value)) => return Ok(value),
             Ok(None) if Instant::now() > deadline => bail!("not within {within:?}: {what}"),
-            Err(error) if Instant::now() > deadline => return Err(error.context(format!("not within {within:?}: {what}"))),
+            Err(error) if Instant::now() > deadline => {
+                return Err(error.context(format!("not within {within:?}: {what}")));
+            }
             Ok(None) | Err(_) => tokio::time::sleep(PACE).await,
         }
     }

@@ -135,13 +135,23 @@ impl Plan {
 }
 
 /// Waits for the file in which a program says where it listens, and until it says that it is ready.
-async fn ready(program: &mut Program, name: &str, folder: &Path, admin: &str, client: &HttpClient) -> Result<Value> {
+async fn ready(
+    program: &mut Program,
+    name: &str,
+    folder: &Path,
+    admin: &str,
+    client: &HttpClient,
+) -> Result<Value> {
     let file = folder.join(format!("{name}.ports.json"));
     let deadline = tokio::time::Instant::now() + START;
     loop {
         program.must_run()?;
-        if let Some(ports) = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) {
-            let address = ports[admin].as_str().with_context(|| format!("{}: no {admin:?}: {ports}", file.display()))?;
+        if let Some(ports) =
+            std::fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())
+        {
+            let address = ports[admin]
+                .as_str()
+                .with_context(|| format!("{}: no {admin:?}: {ports}", file.display()))?;
             if client.get(&format!("http://{address}/readyz")).await.is_ok_and(|a| a.status.is_success()) {
                 return Ok(ports);
             }
@@ -161,7 +171,9 @@ impl MediaServer {
         std::fs::write(&config, settings.text())?;
         let mut program = Program::ours("media-server", ["run", "--config", path(&config)?], folder)?;
         let ports = ready(&mut program, "media-server", folder, "admin", client).await?;
-        let address = |name: &str| ports[name].as_str().map(str::to_owned).with_context(|| format!("no {name}: {ports}"));
+        let address = |name: &str| {
+            ports[name].as_str().map(str::to_owned).with_context(|| format!("no {name}: {ports}"))
+        };
         Ok(Self {
             program,
             rtmp: address("rtmp")?,

@@ -1,1 +1,10 @@
-//! The benchmarks. Each runs a peer or a floor beside ours, in the same run, and gives a row with the ratio.
+//! The benchmarks. Each runs a peer or a floor beside ours, in the same run, and gives a table with the ratio.
+
+pub mod delivery;
+pub mod feed;
+pub mod ladder;
+pub mod nginx;
+pub mod part_latency;
+pub mod pass_through;
+pub mod proc;
+pub mod table;

@@ -1,1 +1,61 @@
-fn main(){}
+//! `make bench`: runs the benchmarks and prints a table each; `--write FILE` keeps them between markers in a file.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use weir_tests::bench::{delivery, ladder, part_latency, pass_through};
+
+/// Benchmarks beside peers, in the same run.
+#[derive(Parser)]
+struct Arguments {
+    /// Keep the tables in this Markdown file.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Which (all where none is named).
+    names: Vec<Benchmark>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Benchmark {
+    /// CPU of repackaging, beside nginx-rtmp.
+    PassThrough,
+    /// Requests and bytes a second, beside nginx.
+    Delivery,
+    /// CPU of the transcode worker, beside gst-launch-1.0.
+    Ladder,
+    /// From a frame to its part.
+    PartLatency,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let all = Benchmark::value_variants();
+    let names = if arguments.names.is_empty() { all } else { &arguments.names };
+    let folder = tempfile::Builder::new().prefix("weir-bench-").tempdir()?;
+    let mut failed = Vec::new();
+    for name in names {
+        let table = match name {
+            Benchmark::PassThrough => pass_through::run(folder.path()).await,
+            Benchmark::Delivery => delivery::run(folder.path()).await,
+            Benchmark::Ladder => ladder::run(folder.path()).await,
+            Benchmark::PartLatency => part_latency::run(folder.path()).await,
+        };
+        match table {
+            Ok(table) => {
+                println!("{}", table.markdown());
+                if let Some(file) = &arguments.write {
+                    table.write(file)?;
+                }
+            }
+            // One that cannot run does not take the others with it.
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                failed.push(error);
+            }
+        }
+    }
+    anyhow::ensure!(failed.is_empty(), "{} benchmarks failed", failed.len());
+    Ok(())
+}

@@ -51,7 +51,8 @@ fn judge_pace(followed: &Followed, findings: &mut Findings) {
         .filter(|pair| pair[0].1 != pair[1].1)
         .map(|pair| (pair[1].0 - pair[0].0).as_secs_f64())
         .collect();
-    if let (true, Some(target), Some(middle)) = (gaps.len() > 4, followed.playlist.part_target, median(gaps)) {
+    if let (true, Some(target), Some(middle)) = (gaps.len() > 4, followed.playlist.part_target, median(gaps))
+    {
         let bound = target + (target * 0.5).max(0.25);
         findings.hold(76, middle <= bound, || format!("{name}: {middle:.3} s between parts of {target} s"));
     }
@@ -69,11 +70,14 @@ fn judge_pace(followed: &Followed, findings: &mut Findings) {
 
 /// R20: a report is compared with where its rendition was seen to be, a little before and a little after.
 fn judge_reports(followed: &Followed, all: &[Followed], end: Instant, findings: &mut Findings) {
-    let tolerance = Duration::from_secs_f64(followed.playlist.part_target.map_or(1.0, |t| (2.5 * t).max(1.0)));
+    let tolerance =
+        Duration::from_secs_f64(followed.playlist.part_target.map_or(1.0, |t| (2.5 * t).max(1.0)));
     for (at, report) in &followed.reports {
         let Some(other) = all.iter().find(|other| other.url == report.uri) else { continue };
         let (name, theirs) = (&followed.name, &other.name);
-        let seen_by = |when: Instant| other.progress.iter().rev().find(|(t, _)| *t <= when).map(|(_, position)| *position);
+        let seen_by = |when: Instant| {
+            other.progress.iter().rev().find(|(t, _)| *t <= when).map(|(_, position)| *position)
+        };
         if let Some(before) = at.checked_sub(tolerance).and_then(seen_by) {
             findings.hold(20, report.last >= before, || {
                 format!("{name}: says {theirs} is at {:?}, it was at {before:?} already", report.last)
@@ -103,9 +107,12 @@ fn judge_sameness(live: &[&Followed], findings: &mut Findings) {
 /// `PROGRAM-DATE-TIME` minus decode time, by segment.
 fn clock_offsets(followed: &Followed) -> BTreeMap<u64, f64> {
     let Some(media) = &followed.media else { return BTreeMap::new() };
-    let starts = media.segments.iter().filter_map(|(msn, fetched)| Some((*msn, fetched.samples.first()?.decode_time)));
+    let starts =
+        media.segments.iter().filter_map(|(msn, fetched)| Some((*msn, fetched.samples.first()?.decode_time)));
     starts
-        .filter_map(|(msn, start)| Some((msn, followed.history.date_times.get(&msn)? - media.init.seconds(start))))
+        .filter_map(|(msn, start)| {
+            Some((msn, followed.history.date_times.get(&msn)? - media.init.seconds(start)))
+        })
         .collect()
 }
 
@@ -113,15 +120,17 @@ fn clock_offsets(followed: &Followed) -> BTreeMap<u64, f64> {
 fn judge_clocks(live: &[&Followed], findings: &mut Findings) {
     for followed in live {
         let offsets = clock_offsets(followed);
-        let (low, high) =
-            offsets.values().fold((f64::MAX, f64::MIN), |(low, high), offset| (low.min(*offset), high.max(*offset)));
+        let (low, high) = offsets
+            .values()
+            .fold((f64::MAX, f64::MIN), |(low, high), offset| (low.min(*offset), high.max(*offset)));
         if offsets.len() > 1 {
             findings.hold(38, high - low <= CLOCK_TOLERANCE, || {
                 format!("{}: moved {:.0} ms in {} segments", followed.name, (high - low) * 1e3, offsets.len())
             });
         }
     }
-    let is_video = |f: &&&Followed| f.media.as_ref().is_some_and(|media| media.init.track == Some(Track::Video));
+    let is_video =
+        |f: &&&Followed| f.media.as_ref().is_some_and(|media| media.init.track == Some(Track::Video));
     let Some(reference) = live.iter().find(is_video).or_else(|| live.first()) else { return };
     for followed in live.iter().filter(|followed| followed.url != reference.url) {
         judge_against(reference, followed, findings);
@@ -135,15 +144,20 @@ fn judge_against(reference: &Followed, followed: &Followed, findings: &mut Findi
     let shared: BTreeSet<u64> = ours.keys().filter(|msn| others.contains_key(msn)).copied().collect();
     for msn in shared {
         let apart = (ours[&msn] - others[&msn]).abs();
-        findings.hold(39, apart <= CLOCK_TOLERANCE, || format!("{name} {msn}: {:.0} ms from {to}", apart * 1e3));
+        findings
+            .hold(39, apart <= CLOCK_TOLERANCE, || format!("{name} {msn}: {:.0} ms from {to}", apart * 1e3));
     }
-    let frame = media.segments.values().find_map(|f| f.samples.first()).map_or(0.0, |sample| {
-        media.init.seconds(u64::from(sample.duration))
-    });
+    let frame = media
+        .segments
+        .values()
+        .find_map(|f| f.samples.first())
+        .map_or(0.0, |sample| media.init.seconds(u64::from(sample.duration)));
     let is_audio = media.init.track == Some(Track::Audio);
     for (msn, fetched) in &media.segments {
         let Some(first) = fetched.samples.first() else { continue };
-        let Some(other) = theirs.segments.get(msn).and_then(|fetched| fetched.samples.first()) else { continue };
+        let Some(other) = theirs.segments.get(msn).and_then(|fetched| fetched.samples.first()) else {
+            continue;
+        };
         let apart = media.init.seconds(first.decode_time) - theirs.init.seconds(other.decode_time);
         let tolerance = if is_audio { frame + 0.001 } else { 0.002 };
         let says = || format!("{name} {msn}: begins {:+.1} ms from {to}", apart * 1e3);
@@ -189,7 +203,9 @@ fn judge_variant(list: &Multivariant, variant: &Variant, live: &[&Followed], fin
             let samples = media.segments.values().flat_map(|fetched| &fetched.samples);
             let (count, ticks) = samples.fold((0_u64, 0_u64), |(n, t), s| (n + 1, t + u64::from(s.duration)));
             let real = count as f64 / media.init.seconds(ticks.max(1));
-            findings.hold(47, (said - real).abs() < 0.05, || format!("{name}: FRAME-RATE {said}, media {real:.3}"));
+            findings.hold(47, (said - real).abs() < 0.05, || {
+                format!("{name}: FRAME-RATE {said}, media {real:.3}")
+            });
         }
     }
 }

@@ -19,7 +19,9 @@ pub struct Truncated;
 
 /// Big-endian unsigned number of up to 8 bytes at `at`.
 pub fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
-    bytes.get(at..at.checked_add(length)?).map(|slice| slice.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+    bytes
+        .get(at..at.checked_add(length)?)
+        .map(|slice| slice.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
 }
 
 /// The boxes that lie side by side in `bytes`.

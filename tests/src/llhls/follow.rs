@@ -107,7 +107,8 @@ impl Followed {
         self.findings.hold(30, brief, || format!("{name}: {:?}", answer.header(header::CACHE_CONTROL)));
         if let Some(map) = self.playlist.map.clone() {
             let answer = client.get(map.as_str()).await?;
-            self.findings.hold(55, answer.status == StatusCode::OK, || format!("{name}: init {}", answer.status));
+            self.findings
+                .hold(55, answer.status == StatusCode::OK, || format!("{name}: init {}", answer.status));
             self.findings.hold(32, long_lived(&answer, target), || format!("{name}: init"));
             self.init_bytes = answer.body.clone();
             self.media = Some(Media::new(&name, Init::parse(&answer.body), &mut self.findings));
@@ -184,7 +185,9 @@ impl Followed {
             .map(|placed| placed.part.uri.clone());
         match (hint, came) {
             (Some(hint), Some(came)) => {
-                findings.hold(18, *hint == came, || format!("{name}: {} was hinted, {} came", hint.path(), came.path()));
+                findings.hold(18, *hint == came, || {
+                    format!("{name}: {} was hinted, {} came", hint.path(), came.path())
+                });
             }
             (None, Some(_)) => findings.hold(18, false, || format!("{name}: no hint before {wanted:?}")),
             _ => {}
@@ -213,7 +216,9 @@ impl Followed {
             let same = full_list.segments.get(skipped..) == Some(&delta_list.segments[..])
                 && delta_list.open == full_list.open;
             self.findings.hold(22, same, || format!("{name}: {skipped} skipped, the rest differs"));
-            self.findings.hold(56, delta_list.version >= 9, || format!("{name}: EXT-X-SKIP in {}", delta_list.version));
+            self.findings.hold(56, delta_list.version >= 9, || {
+                format!("{name}: EXT-X-SKIP in {}", delta_list.version)
+            });
         }
         Ok(())
     }
@@ -233,8 +238,10 @@ impl Followed {
             if media.has_part(at) || self.part_uris.insert(at, placed.part.uri.clone()).is_some() {
                 continue;
             }
-            let answer = client.get(placed.part.uri.as_str()).await.with_context(|| format!("{name} {at:?}"))?;
-            findings.hold(55, answer.status.is_success(), || format!("{name} part {at:?}: {}", answer.status));
+            let answer =
+                client.get(placed.part.uri.as_str()).await.with_context(|| format!("{name} {at:?}"))?;
+            findings
+                .hold(55, answer.status.is_success(), || format!("{name} part {at:?}: {}", answer.status));
             if !answer.status.is_success() {
                 continue;
             }
@@ -253,7 +260,8 @@ impl Followed {
                 continue;
             }
             let answer = client.get(uri.as_str()).await.with_context(|| format!("{name} segment {msn}"))?;
-            findings.hold(55, answer.status.is_success(), || format!("{name} segment {msn}: {}", answer.status));
+            findings
+                .hold(55, answer.status.is_success(), || format!("{name} segment {msn}: {}", answer.status));
             findings.hold(32, long_lived(&answer, target), || format!("{name}: segment"));
             self.segment_bytes.insert(msn, answer.body.clone());
             media.judge_segment(msn, segment, &answer.body, breaks, findings);

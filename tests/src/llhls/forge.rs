@@ -4,7 +4,7 @@
 pub(super) const TIMESCALE: u32 = 90_000;
 const FRAME: u32 = 3_000;
 
-fn boxed(kind: &[u8; 4], body: &[&[u8]]) -> Vec<u8> {
+fn boxed(kind: &[u8], body: &[&[u8]]) -> Vec<u8> {
     let body = body.concat();
     [&(body.len() as u32 + 8).to_be_bytes()[..], kind, &body].concat()
 }

@@ -168,8 +168,7 @@ impl Fragments {
             let size = next(flags & 0x200 != 0)?.unwrap_or(run.defaults.size) as usize;
             let said = next(flags & 0x400 != 0)?;
             let composition_offset = next(flags & 0x800 != 0)?.unwrap_or(0) as i32;
-            let sample_flags =
-                said.or(first_flags.filter(|_| index == 0)).unwrap_or(run.defaults.flags);
+            let sample_flags = said.or(first_flags.filter(|_| index == 0)).unwrap_or(run.defaults.flags);
             let end = from.checked_add(size)?;
             let inside = from >= run.mdat.body_start && end <= run.mdat.body_start + run.mdat.body.len();
             let bytes = run.file.get(from..end).filter(|_| inside).unwrap_or_default();
@@ -220,7 +219,9 @@ fn begins_independent(sample: &[u8], init: &Init) -> bool {
             Some(1) | None => return false,
             Some(_) => {}
         }
-        let Some(next) = usize::try_from(length).ok().and_then(|length| at.checked_add(length)) else { return false };
+        let Some(next) = usize::try_from(length).ok().and_then(|length| at.checked_add(length)) else {
+            return false;
+        };
         at = next;
     }
     false

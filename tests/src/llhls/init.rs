@@ -91,8 +91,8 @@ impl Init {
             b"avc1" | b"avc3" => {
                 self.take_size(body);
                 if let Some(config) = child(body, 78, *b"avcC") {
-                    let hex: String = config.iter().skip(1).take(3).map(|byte| format!("{byte:02x}")).collect();
-                    self.codec = format!("{name}.{hex}");
+                    let profile = number(config, 1, 3).unwrap_or(0);
+                    self.codec = format!("{name}.{profile:06x}");
                     self.nal_length = config.get(4).map(|byte| usize::from(byte & 3) + 1);
                 }
             }

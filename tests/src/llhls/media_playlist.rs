@@ -173,11 +173,13 @@ impl MediaPlaylist {
             }
             "-X-RENDITION-REPORT" => {
                 let attributes = Attributes::parse(value);
-                if let (Some(uri), Some(msn)) =
-                    (attributes.get("URI").and_then(|uri| base.join(uri).ok()), attributes.integer("LAST-MSN"))
-                {
+                if let (Some(uri), Some(msn)) = (
+                    attributes.get("URI").and_then(|uri| base.join(uri).ok()),
+                    attributes.integer("LAST-MSN"),
+                ) {
                     // Without LAST-PART the whole segment is meant.
-                    let part = attributes.integer("LAST-PART").map_or(i64::from(u32::MAX), |part| part as i64);
+                    let part =
+                        attributes.integer("LAST-PART").map_or(i64::from(u32::MAX), |part| part as i64);
                     self.reports.push(Report { uri, last: Position { msn, part } });
                 }
             }

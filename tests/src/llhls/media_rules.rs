@@ -66,7 +66,8 @@ impl Media {
         let (Some(first), ticks) = (read.samples.first(), read.ticks()) else { return };
         self.judge_duration(14, &what, part.duration, ticks, findings);
         if part.independent {
-            findings.hold(12, read.samples.iter().any(|s| s.independent), || format!("{what}: no sync sample"));
+            findings
+                .hold(12, read.samples.iter().any(|s| s.independent), || format!("{what}: no sync sample"));
         } else if self.init.track == Some(super::init::Track::Video) {
             findings.hold(13, !first.independent, || format!("{what}: begins independent, does not say so"));
         }
@@ -102,9 +103,8 @@ impl Media {
         let (Some(first), ticks) = (read.samples.first(), read.ticks()) else { return };
         self.judge_duration(15, &what, segment.duration.unwrap_or(0.0), ticks, findings);
         findings.hold(52, first.independent, || format!("{what}: does not begin with a sync sample"));
-        let parts: Option<Vec<&Vec<Sample>>> = (0..segment.parts.len() as i64)
-            .map(|part| self.parts.get(&Position { msn, part }))
-            .collect();
+        let parts: Option<Vec<&Vec<Sample>>> =
+            (0..segment.parts.len() as i64).map(|part| self.parts.get(&Position { msn, part })).collect();
         if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
             let same = parts.iter().flat_map(|samples| samples.iter()).eq(read.samples.iter());
             findings.hold(17, same, || format!("{what}: its parts hold other samples"));
@@ -120,7 +120,9 @@ impl Media {
     fn judge_duration(&self, rule: u16, what: &str, said: f64, ticks: u64, findings: &mut Findings) {
         let real = self.init.seconds(ticks);
         let tolerance = (real * 0.002).max(0.002);
-        findings.hold(rule, (said - real).abs() <= tolerance, || format!("{what}: says {said:.5}, holds {real:.5}"));
+        findings.hold(rule, (said - real).abs() <= tolerance, || {
+            format!("{what}: says {said:.5}, holds {real:.5}")
+        });
     }
 
     /// Bits a second: the largest of any finished segment, and the mean of all.
@@ -169,15 +171,22 @@ mod tests {
 
     /// Two parts of 15 frames, the segment of both, and the first part of the next segment; `damage` may change
     /// the bytes of the `n`th of the four.
-    fn judged(damage: impl Fn(usize, Vec<u8>) -> Vec<u8>, second: Part, said: f64) -> Findings {
+    fn judged(damage: impl Fn(usize, Vec<u8>) -> Vec<u8>, second: &Part, said: f64) -> Findings {
         let mut findings = Findings::default();
         let init = Init::parse(&forge::video_init());
         let mut media = Media::new("v", init, &mut findings);
         let breaks = BTreeSet::new();
         let (a, b) = (forge::fragment(0, 15, true), forge::fragment(45_000, 15, false));
-        let whole = forge::fragment(0, 15, true).into_iter().chain(forge::fragment(45_000, 15, false)).collect();
-        media.judge_part(Position { msn: 3, part: 0 }, &part(0.5, true), &damage(0, a), &breaks, &mut findings);
-        media.judge_part(Position { msn: 3, part: 1 }, &second, &damage(1, b), &breaks, &mut findings);
+        let whole =
+            forge::fragment(0, 15, true).into_iter().chain(forge::fragment(45_000, 15, false)).collect();
+        media.judge_part(
+            Position { msn: 3, part: 0 },
+            &part(0.5, true),
+            &damage(0, a),
+            &breaks,
+            &mut findings,
+        );
+        media.judge_part(Position { msn: 3, part: 1 }, second, &damage(1, b), &breaks, &mut findings);
         media.judge_segment(3, &segment(said, 2), &damage(2, whole), &breaks, &mut findings);
         let next = damage(3, forge::fragment(90_000, 15, true));
         media.judge_part(Position { msn: 4, part: 0 }, &part(0.5, true), &next, &breaks, &mut findings);
@@ -187,8 +196,11 @@ mod tests {
 
     #[test]
     fn sound_media_breaks_nothing() {
-        let findings = judged(|_, bytes| bytes, part(0.5, false), 1.0);
-        assert!(findings.broken(Level::Must).is_empty() && findings.broken(Level::Should).is_empty(), "{findings}");
+        let findings = judged(|_, bytes| bytes, &part(0.5, false), 1.0);
+        assert!(
+            findings.broken(Level::Must).is_empty() && findings.broken(Level::Should).is_empty(),
+            "{findings}"
+        );
         for rule in [12, 14, 15, 16, 17, 49, 50, 52] {
             assert!(findings.is_exercised(rule), "R{rule} was not looked at");
         }
@@ -200,17 +212,33 @@ mod tests {
         let swapped = |which: usize, with: fn() -> Vec<u8>| {
             move |n: usize, bytes: Vec<u8>| if n == which { with() } else { bytes }
         };
-        assert!(judged(same, part(0.5, true), 1.0).is_broken(12), "INDEPENDENT without a sync sample");
-        let unmarked = judged(swapped(1, || forge::fragment(45_000, 15, true)), part(0.5, false), 1.0);
+        assert!(judged(same, &part(0.5, true), 1.0).is_broken(12), "INDEPENDENT without a sync sample");
+        let unmarked = judged(swapped(1, || forge::fragment(45_000, 15, true)), &part(0.5, false), 1.0);
         assert!(unmarked.is_broken(13) && unmarked.is_broken(17), "{unmarked}");
-        assert!(judged(same, part(0.6, false), 1.0).is_broken(14));
-        assert!(judged(same, part(0.5, false), 1.1).is_broken(15));
-        assert!(judged(swapped(1, || forge::fragment(45_001, 15, false)), part(0.5, false), 1.0).is_broken(16));
-        assert!(judged(swapped(3, || forge::fragment(89_000, 15, true)), part(0.5, false), 1.0).is_broken(16));
-        assert!(judged(swapped(3, || forge::fragment(90_000, 15, false)), part(0.5, false), 1.0).is_broken(52));
-        let cut = judged(|n, mut b| { if n == 1 { b.pop(); } b }, part(0.5, false), 1.0);
+        assert!(judged(same, &part(0.6, false), 1.0).is_broken(14));
+        assert!(judged(same, &part(0.5, false), 1.1).is_broken(15));
+        assert!(
+            judged(swapped(1, || forge::fragment(45_001, 15, false)), &part(0.5, false), 1.0).is_broken(16)
+        );
+        assert!(
+            judged(swapped(3, || forge::fragment(89_000, 15, true)), &part(0.5, false), 1.0).is_broken(16)
+        );
+        assert!(
+            judged(swapped(3, || forge::fragment(90_000, 15, false)), &part(0.5, false), 1.0).is_broken(52)
+        );
+        let cut = judged(
+            |n, mut b| {
+                if n == 1 {
+                    b.pop();
+                }
+                b
+            },
+            &part(0.5, false),
+            1.0,
+        );
         assert!(cut.is_broken(49), "{cut}");
-        let longer = judged(|n, b| if n == 1 { forge::with_stray_byte(&b) } else { b }, part(0.5, false), 1.0);
+        let longer =
+            judged(|n, b| if n == 1 { forge::with_stray_byte(&b) } else { b }, &part(0.5, false), 1.0);
         assert!(longer.is_broken(49), "{longer}");
     }
 

@@ -71,7 +71,8 @@ pub async fn check(url: &str, how_long: Duration) -> Result<Report> {
     let multivariant = Multivariant::parse(&answer.text(), &url);
     let mut findings = Findings::default();
     multivariant.judge(&mut findings);
-    let typed = answer.header(header::CONTENT_TYPE).is_some_and(|t| t.to_ascii_lowercase().contains("mpegurl"));
+    let typed =
+        answer.header(header::CONTENT_TYPE).is_some_and(|t| t.to_ascii_lowercase().contains("mpegurl"));
     findings.hold(1, typed, || "multivariant: Content-Type".into());
 
     let playlists = multivariant.playlists();

@@ -61,7 +61,9 @@ impl Multivariant {
         let Some(group) = variant.attributes.get("AUDIO") else { return Vec::new() };
         self.renditions
             .iter()
-            .filter(|r| r.attributes.get("TYPE") == Some("AUDIO") && r.attributes.get("GROUP-ID") == Some(group))
+            .filter(|r| {
+                r.attributes.get("TYPE") == Some("AUDIO") && r.attributes.get("GROUP-ID") == Some(group)
+            })
             .filter_map(|rendition| rendition.uri.as_ref())
             .collect()
     }

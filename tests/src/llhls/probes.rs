@@ -22,7 +22,8 @@ impl Followed {
         self.probe_oldest_part(client).await?;
         self.probe_late_directives(client).await?;
         self.probe_removed_part(client).await?;
-        let offered = HttpClient::http2().get(self.url.as_str()).await.is_ok_and(|answer| answer.status.is_success());
+        let offered =
+            HttpClient::http2().get(self.url.as_str()).await.is_ok_and(|answer| answer.status.is_success());
         self.findings.hold(36, offered, || format!("{}: no HTTP/2 by prior knowledge", self.name));
         Ok(())
     }
@@ -67,7 +68,8 @@ impl Followed {
         let gone = list.media_sequence.saturating_sub(1).to_string();
         let answer = self.ask(client, &[("_HLS_msn", &gone), ("_HLS_part", "0")]).await?;
         self.expect(81, &answer, StatusCode::OK, "a number that is gone");
-        self.findings.hold(81, !answer.text().contains("#EXT-X-SKIP"), || format!("{}: came skipped", self.name));
+        self.findings
+            .hold(81, !answer.text().contains("#EXT-X-SKIP"), || format!("{}: came skipped", self.name));
 
         let finished: Vec<_> = list.numbered().filter(|(_, segment)| !segment.parts.is_empty()).collect();
         if let [.., (msn, segment), _] = finished[..] {
@@ -79,7 +81,8 @@ impl Followed {
         }
         if let Some(part_target) = list.part_target.filter(|target| *target > 0.0) {
             let advance = if part_target < 1.0 { (3.0 / part_target) as usize } else { 3 };
-            let (msn, part) = (list.next_msn().to_string(), (list.open.parts.len() + advance + 3).to_string());
+            let (msn, part) =
+                (list.next_msn().to_string(), (list.open.parts.len() + advance + 3).to_string());
             let answer = self.ask(client, &[("_HLS_msn", &msn), ("_HLS_part", &part)]).await?;
             self.expect(84, &answer, StatusCode::BAD_REQUEST, "a part past the advance limit");
         }
@@ -94,7 +97,8 @@ impl Followed {
         if let Some((at, uri)) = removed {
             let answer = client.get(uri.as_str()).await?;
             let name = &self.name;
-            self.findings.hold(78, answer.status.is_success(), || format!("{name} {at:?}: {}", answer.status));
+            self.findings
+                .hold(78, answer.status.is_success(), || format!("{name} {at:?}: {}", answer.status));
         }
         Ok(())
     }
@@ -102,7 +106,12 @@ impl Followed {
     fn expect(&mut self, rule: u16, answer: &Answer, status: StatusCode, what: &str) {
         let kept = answer.status == status && answer.took() < AT_ONCE;
         self.findings.hold(rule, kept, || {
-            format!("{}: {what}: HTTP {} after {:.2} s", self.name, answer.status, answer.took().as_secs_f64())
+            format!(
+                "{}: {what}: HTTP {} after {:.2} s",
+                self.name,
+                answer.status,
+                answer.took().as_secs_f64()
+            )
         });
     }
 }

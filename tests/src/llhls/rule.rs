@@ -35,7 +35,11 @@ const fn should(number: u16, source: &'static str, says: &'static str) -> Rule {
 
 /// Every rule that [`super::check`] exercises, by number.
 pub const RULES: &[Rule] = &[
-    must(1, "bis 4.1", "playlists are UTF-8 without BOM, begin with #EXTM3U and come as application/vnd.apple.mpegurl"),
+    must(
+        1,
+        "bis 4.1",
+        "playlists are UTF-8 without BOM, begin with #EXTM3U and come as application/vnd.apple.mpegurl",
+    ),
     must(2, "bis 4.4.3.1", "TARGETDURATION is there, never changes, and no EXTINF rounds to more than it"),
     must(3, "bis 4.4.3.2, 6.2.2", "media sequence numbers only grow and keep their URI"),
     must(4, "bis 4.4.3.7", "PART-INF stands where parts are listed, and parts where PART-INF stands"),
@@ -45,7 +49,11 @@ pub const RULES: &[Rule] = &[
     must(8, "bis 4.4.3.8", "CAN-SKIP-UNTIL is at least 6 x TARGETDURATION"),
     must(9, "bis B.1", "CAN-BLOCK-RELOAD=YES"),
     must(10, "bis 4.4.4.9", "no part is longer than PART-TARGET"),
-    must(11, "bis 4.4.4.9", "a part fills 85 % of PART-TARGET unless independent, a gap, before a gap, or its segment's last"),
+    must(
+        11,
+        "bis 4.4.4.9",
+        "a part fills 85 % of PART-TARGET unless independent, a gap, before a gap, or its segment's last",
+    ),
     must(12, "bis 4.4.4.9", "a part marked INDEPENDENT holds a sync sample"),
     should(13, "bis 4.4.4.9", "a part that begins with a sync sample is marked INDEPENDENT"),
     must(14, "bis 4.4.4.9", "a part lasts as long as its samples"),
@@ -57,7 +65,11 @@ pub const RULES: &[Rule] = &[
     must(20, "bis 4.4.5.4", "rendition reports neither lag nor lead"),
     should(21, "bis B.1", "a rendition report for every other rendition"),
     must(22, "bis 4.4.5.2", "a delta update rebuilds the full playlist exactly"),
-    must(23, "bis 6.2.5.1", "a delta update comes where CAN-SKIP-UNTIL offers it and there is something to skip"),
+    must(
+        23,
+        "bis 6.2.5.1",
+        "a delta update comes where CAN-SKIP-UNTIL offers it and there is something to skip",
+    ),
     must(24, "bis 6.2.5.2", "a blocking reload returns with what it asked for"),
     should(25, "bis 6.2.5.2", "_HLS_msn beyond the last + 2 is answered at once with 400"),
     must(26, "bis 6.2.5.2", "_HLS_part without _HLS_msn is answered with 400"),
@@ -93,7 +105,11 @@ pub const RULES: &[Rule] = &[
     must(56, "bis 7", "EXT-X-VERSION is high enough for what the playlist uses"),
     must(61, "bis 4.4.6.6", "CONTENT-STEERING has SERVER-URI and stands at most once"),
     must(62, "bis 4.4.6.4", "SESSION-DATA has DATA-ID and either VALUE or URI, each once a language"),
-    must(63, "bis 4.4.6.1", "MEDIA has TYPE, GROUP-ID and NAME; groups that variants name exist; one DEFAULT a group"),
+    must(
+        63,
+        "bis 4.4.6.1",
+        "MEDIA has TYPE, GROUP-ID and NAME; groups that variants name exist; one DEFAULT a group",
+    ),
     should(64, "authoring", "every variant says CLOSED-CAPTIONS"),
     should(66, "bis 4.4.6.2", "SCORE on all variants or on none"),
     should(67, "authoring 6", "I-frame playlists for trick play"),

@@ -12,6 +12,8 @@ use crate::{program::Program, rtmp_url::RtmpUrl};
 enum Picture {
     /// ffmpeg's moving test card.
     TestCard,
+    /// The same under noise: it fills whatever bit rate it is given, without filler.
+    NoisyTestCard,
     /// Black, white for the first 100 ms of each second; the tone sounds at the same time.
     Flash,
 }
@@ -65,6 +67,13 @@ impl Source {
     #[must_use]
     pub fn flash_and_beep(mut self) -> Self {
         self.picture = Some(Picture::Flash);
+        self
+    }
+
+    /// A picture that fills the bit rate.
+    #[must_use]
+    pub fn noisy(mut self) -> Self {
+        self.picture = Some(Picture::NoisyTestCard);
         self
     }
 
@@ -124,7 +133,12 @@ impl Source {
         let pace = if real_time { "-re" } else { "" };
         let ((width, height), rate) = (self.size, self.rate);
         match self.picture {
-            Some(Picture::TestCard) => add(&format!("{pace} -f lavfi -i testsrc2=size={width}x{height}:rate={rate}")),
+            Some(Picture::TestCard) => {
+                add(&format!("{pace} -f lavfi -i testsrc2=size={width}x{height}:rate={rate}"));
+            }
+            Some(Picture::NoisyTestCard) => add(&format!(
+                "{pace} -f lavfi -i testsrc2=size={width}x{height}:rate={rate},noise=alls=24:allf=t"
+            )),
             Some(Picture::Flash) => add(&format!(
                 "{pace} -f lavfi -i \
                  color=black:size={width}x{height}:rate={rate},drawbox=c=white:t=fill:enable='lt(mod(t\\,1)\\,0.0999)'"
@@ -134,7 +148,9 @@ impl Source {
         if self.sound {
             let beeps = self.picture == Some(Picture::Flash);
             add(&if beeps {
-                format!("{pace} -f lavfi -i aevalsrc=exprs='if(lt(mod(t\\,1)\\,0.1)\\,0.8*sin(2*PI*1000*t)\\,0)':s=48000")
+                format!(
+                    "{pace} -f lavfi -i aevalsrc=exprs='if(lt(mod(t\\,1)\\,0.1)\\,0.8*sin(2*PI*1000*t)\\,0)':s=48000"
+                )
             } else {
                 format!("{pace} -f lavfi -i sine=frequency=440:sample_rate=48000")
             });

@@ -32,7 +32,9 @@ impl Tag {
 
     /// A coded picture that others need not be decoded for.
     pub fn is_keyframe(&self) -> bool {
-        self.kind == VIDEO && !self.is_configuration() && self.body.first().is_some_and(|first| first >> 4 == 1)
+        self.kind == VIDEO
+            && !self.is_configuration()
+            && self.body.first().is_some_and(|first| first >> 4 == 1)
     }
 }
 
@@ -68,11 +70,9 @@ mod tests {
 
     #[test]
     fn tags_are_read_with_extended_timestamps() {
-        let file = [
-            &b"FLV\x01\x05\0\0\0\x09\0\0\0\0"[..],
-            &[9, 0, 0, 2, 0, 0, 1, 2, 0, 0, 0, 0x17, 1, 0, 0, 0, 13],
-        ]
-        .concat();
+        let file =
+            [&b"FLV\x01\x05\0\0\0\x09\0\0\0\0"[..], &[9, 0, 0, 2, 0, 0, 1, 2, 0, 0, 0, 0x17, 1, 0, 0, 0, 13]]
+                .concat();
         let tags = parse(&Bytes::from(file)).unwrap();
         assert_eq!(tags[0].timestamp, 0x0200_0001);
         assert!(tags[0].is_keyframe() && !tags[0].is_configuration());

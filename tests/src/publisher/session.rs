@@ -53,7 +53,9 @@ pub async fn open(address: &str) -> Result<Opened> {
     loop {
         let length = read_some(&mut socket, &mut buffer).await?;
         match handshake.process_bytes(&buffer[..length]).map_err(|error| anyhow::anyhow!("{error}"))? {
-            HandshakeProcessResult::InProgress { response_bytes } => socket.write_all(&response_bytes).await?,
+            HandshakeProcessResult::InProgress { response_bytes } => {
+                socket.write_all(&response_bytes).await?;
+            }
             HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
                 socket.write_all(&response_bytes).await?;
                 return Ok(Opened { socket, left_over: remaining_bytes });
@@ -63,7 +65,8 @@ pub async fn open(address: &str) -> Result<Opened> {
 }
 
 async fn read_some(socket: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
-    let length = tokio::time::timeout(PATIENCE, socket.read(buffer)).await.context("the server says nothing")??;
+    let length =
+        tokio::time::timeout(PATIENCE, socket.read(buffer)).await.context("the server says nothing")??;
     anyhow::ensure!(length > 0, "the server closed the connection");
     Ok(length)
 }
@@ -75,9 +78,11 @@ impl Session {
         let mut config = ClientSessionConfig::new();
         config.flash_version = "FMLE/3.0 (compatible; weir-tests)".into();
         config.tc_url = Some(url.server());
-        let (mut session, results) = ClientSession::new(config).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let (mut session, results) =
+            ClientSession::new(config).map_err(|error| anyhow::anyhow!("{error}"))?;
         send(&mut socket, results).await?;
-        let connect = session.request_connection(url.app.clone()).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let connect =
+            session.request_connection(url.app.clone()).map_err(|error| anyhow::anyhow!("{error}"))?;
         send(&mut socket, vec![connect]).await?;
         let mut input = left_over;
         let mut buffer = vec![0; 16_384];
@@ -92,12 +97,16 @@ impl Session {
                     }
                     ClientSessionResult::RaisedEvent(ClientSessionEvent::PublishRequestAccepted) => {
                         send(&mut socket, packets).await?;
-                        return Ok(Self::accepted(socket).await?);
+                        return Self::accepted(socket).await;
                     }
-                    ClientSessionResult::RaisedEvent(ClientSessionEvent::ConnectionRequestRejected { description }) => {
+                    ClientSessionResult::RaisedEvent(ClientSessionEvent::ConnectionRequestRejected {
+                        description,
+                    }) => {
                         bail!("connection refused: {description}")
                     }
-                    ClientSessionResult::RaisedEvent(ClientSessionEvent::UnhandleableOnStatusCode { code }) => {
+                    ClientSessionResult::RaisedEvent(ClientSessionEvent::UnhandleableOnStatusCode {
+                        code,
+                    }) => {
                         bail!("publishing refused: {code}")
                     }
                     packet @ ClientSessionResult::OutboundResponse(_) => packets.push(packet),
