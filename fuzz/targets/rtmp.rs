@@ -1,5 +1,5 @@
-//! A publish session from behind the handshake. The first byte says how the rest is cut and whether the publish
-//! is accepted; memory and positions are held to their promises.
+//! A publish session from behind the handshake. The first byte says how the rest is cut (0x3F), how it is fed
+//! (0x40) and whether the publish is refused (0x80); memory and positions are held to their promises.
 #![no_main]
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,13 +15,17 @@ fuzz_target!(|data: &[u8]| {
     hello.put_u8(3);
     hello.put_bytes(0, 3072);
     assert!(session.feed(hello.freeze()).is_ok());
-    let cut = match mode & 0x7F {
+    let cut = match mode & 0x3F {
         0 => rest.len().max(1),
         cut => usize::from(cut),
     };
     let mut given = 0;
     for part in rest.chunks(cut) {
-        let result = session.feed(Bytes::copy_from_slice(part));
+        let result = if mode & 0x40 == 0 {
+            session.feed(Bytes::copy_from_slice(part))
+        } else {
+            session.feed_slice(part)
+        };
         assert!(session.buffered() <= most);
         while let Some(event) = session.next() {
             match event {

@@ -48,7 +48,7 @@ fn live(chunk: usize) -> Session {
 
 fn main() {
     const READ: usize = 64 << 10;
-    for chunk in [128, 4096, 60_000] {
+    for (chunk, shared) in [128, 4096, 60_000].into_iter().flat_map(|chunk| [(chunk, true), (chunk, false)]) {
         let mut second = BytesMut::new();
         for frame in 0..30_u32 {
             let size = if frame == 0 { 150_000 } else { 21_000 };
@@ -65,7 +65,11 @@ fn main() {
             let started = Instant::now();
             for read in reads {
                 bytes += read.len();
-                session.feed(read).unwrap();
+                if shared {
+                    session.feed(read).unwrap()
+                } else {
+                    session.feed_slice(&read).unwrap()
+                }
                 while let Some(event) = session.next() {
                     if let Event::Video { payload, .. } | Event::Audio { payload, .. } = event {
                         frames += 1;
@@ -77,6 +81,10 @@ fn main() {
             spent += started.elapsed();
         }
         let rate = bytes as f64 / spent.as_secs_f64() / 1e6;
-        println!("chunk {chunk:>6}: {rate:>7.0} MB/s, {frames} messages in {:.2} s", spent.as_secs_f64());
+        let how = if shared { "feed" } else { "feed_slice" };
+        println!(
+            "chunk {chunk:>6} {how:<10}: {rate:>7.0} MB/s, {frames} messages in {:.2} s",
+            spent.as_secs_f64()
+        );
     }
 }

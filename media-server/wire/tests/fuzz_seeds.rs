@@ -26,7 +26,8 @@ fn metadata() -> Vec<u8> {
     amf(&[text("@setDataFrame"), text("onMetaData"), Value::EcmaArray(vec![width, encoder])])
 }
 
-/// The first byte is the mode of the target: how the rest is cut, and whether the publish is refused (0x80).
+/// The first byte is the mode of the target: how the rest is cut (0x3F), how it is fed (0x40), and whether the
+/// publish is refused (0x80).
 fn rtmp() -> Vec<Seed> {
     let seed = |mode: u8, wire: &Wire| [&[mode], &wire.bytes[..]].concat();
     let mut plain = open();

@@ -83,6 +83,7 @@ proptest! {
         frames in proptest::collection::vec(frame(), 1..16),
         start in start(),
         dialect in dialect(),
+        shared in any::<bool>(),
         cuts in proptest::collection::vec(prop_oneof![1usize..5, 1usize..200, 1usize..20_000], 1..20),
     ) {
         let (wire, expected) = write(&frames, start, dialect);
@@ -93,7 +94,8 @@ proptest! {
             if rest.is_empty() {
                 break;
             }
-            session.feed(rest.split_to(rest.len().min(*cut))).unwrap();
+            let part = rest.split_to(rest.len().min(*cut));
+            if shared { session.feed(part).unwrap() } else { session.feed_slice(&part).unwrap() }
             got.extend(events(&mut session));
         }
         prop_assert_eq!(got, expected);

@@ -32,14 +32,27 @@ pub(super) enum Media {
 }
 
 /// What was fed and is not yet read.
-pub(super) struct Input {
-    pub(super) data: Bytes,
+pub(super) struct Input<'a> {
+    pub(super) data: &'a [u8],
+    /// The buffer that `data` are the end of, where bodies may be slices of it.
+    pub(super) owner: Option<&'a Bytes>,
     pub(super) at: usize,
 }
 
-impl Input {
-    fn rest(&self) -> &[u8] {
+impl<'a> Input<'a> {
+    fn rest(&self) -> &'a [u8] {
         self.data.get(self.at..).unwrap_or_default()
+    }
+
+    /// The next `count` bytes on their own: a slice where that does not keep much else alive, or a copy.
+    fn body(&mut self, count: usize) -> Bytes {
+        let body = self.rest().get(..count).unwrap_or_default();
+        self.skip(count);
+        match self.owner {
+            _ if body.is_empty() => Bytes::new(),
+            Some(owner) if count >= owner.len() / SLICE_FRACTION => owner.slice_ref(body),
+            _ => Bytes::copy_from_slice(body),
+        }
     }
 
     fn skip(&mut self, count: usize) {
@@ -114,7 +127,7 @@ impl ChunkReader {
     /// The next message, or `None` when `input` is used up. `base` is the stream position of `input`'s start.
     pub(super) fn read(
         &mut self,
-        input: &mut Input,
+        input: &mut Input<'_>,
         base: u64,
         limits: &Limits,
         repairs: &mut Repairs,
@@ -141,7 +154,7 @@ impl ChunkReader {
     }
 
     /// Reads a header from what was carried over and what is new.
-    fn header(&mut self, input: &mut Input, at: u64) -> Result<Option<header::Header>, SessionError> {
+    fn header(&mut self, input: &mut Input<'_>, at: u64) -> Result<Option<header::Header>, SessionError> {
         let fresh = input.rest();
         let before = self.carried;
         if before == 0 {
@@ -258,7 +271,7 @@ impl ChunkReader {
         &mut self,
         index: usize,
         mut left: usize,
-        input: &mut Input,
+        input: &mut Input<'_>,
         at: u64,
         limits: &Limits,
     ) -> Result<Option<Message>, SessionError> {
@@ -278,15 +291,10 @@ impl ChunkReader {
             let rest = input.rest();
             let take = left.min(rest.len());
             if stream.received == 0 && take == stream.length {
-                let start = input.at;
-                input.skip(take);
-                let payload = if stream.discard || take == 0 {
-                    Bytes::new()
-                } else if take >= input.data.len() / SLICE_FRACTION {
-                    input.data.slice(start..input.at)
-                } else {
-                    Bytes::copy_from_slice(input.data.get(start..input.at).unwrap_or_default())
-                };
+                let payload = input.body(if stream.discard { 0 } else { take });
+                if stream.discard {
+                    input.skip(take);
+                }
                 stream.unfinished = false;
                 return Ok(Some(message(stream, payload)));
             }

@@ -1,7 +1,7 @@
 //! The plain handshake (5.2). Clients that put a digest into C1 (Flash Player 9 and later) accept it too: the
 //! version field of S1 is zero, which says that there is no digest to check.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use super::SessionError;
 
@@ -26,7 +26,7 @@ impl Handshake {
     }
 
     /// Takes its bytes off the front of `data`; true once C2 is through.
-    pub(super) fn read(&mut self, data: &mut Bytes, out: &mut BytesMut) -> Result<bool, SessionError> {
+    pub(super) fn read(&mut self, data: &mut &[u8], out: &mut BytesMut) -> Result<bool, SessionError> {
         if self.received == 0 {
             let Some((&version, _)) = data.split_first() else { return Ok(false) };
             if version != VERSION {
@@ -37,7 +37,7 @@ impl Handshake {
         let wanted = PACKET.saturating_sub(self.client.len());
         if wanted > 0 {
             let part = self.take(data, wanted);
-            self.client.extend_from_slice(&part);
+            self.client.extend_from_slice(part);
             if part.len() < wanted {
                 return Ok(false);
             }
@@ -52,8 +52,9 @@ impl Handshake {
         Ok(self.received >= TOTAL)
     }
 
-    fn take(&mut self, data: &mut Bytes, wanted: usize) -> Bytes {
-        let part = data.split_to(wanted.min(data.len()));
+    fn take<'a>(&mut self, data: &mut &'a [u8], wanted: usize) -> &'a [u8] {
+        let (part, rest) = data.split_at_checked(wanted).unwrap_or((*data, &[]));
+        *data = rest;
         self.received = self.received.saturating_add(part.len());
         part
     }

@@ -48,8 +48,7 @@ pub(super) enum Phase {
 /// The server's side of one RTMP connection that publishes.
 ///
 /// Feed what the socket gives, take the events until there are none, write the output. Memory stays within the
-/// [`Limits`], besides the events of what was last fed; payloads are slices of the fed buffers where a message
-/// lies whole in one, so reads of 16 KiB and more make the least work.
+/// [`Limits`], besides the events of what was last fed.
 pub struct Session {
     pub(super) limits: Limits,
     handshake: Option<Handshake>,
@@ -87,11 +86,25 @@ impl Session {
 
     /// Takes bytes from the peer in. After an error the connection is over: events and output up to it are still
     /// there, and every further call gives the same error.
+    ///
+    /// Payloads that are a good part of `data` are slices of it. That saves a copy where each read has a buffer of
+    /// its own; with one read buffer for all reads, [`feed_slice`](Self::feed_slice) is the cheaper way.
+    #[allow(clippy::needless_pass_by_value, reason = "slices of it stay behind")]
     pub fn feed(&mut self, data: Bytes) -> Result<(), SessionError> {
+        self.feed_from(&data, Some(&data))
+    }
+
+    /// Like [`feed`](Self::feed), but keeps nothing of `data`: each payload is put together in memory of its own,
+    /// with one copy.
+    pub fn feed_slice(&mut self, data: &[u8]) -> Result<(), SessionError> {
+        self.feed_from(data, None)
+    }
+
+    fn feed_from(&mut self, data: &[u8], owner: Option<&Bytes>) -> Result<(), SessionError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        let result = self.read(data);
+        let result = self.read(data, owner);
         if let Err(failure) = &result {
             self.failure = Some(failure.clone());
         }
@@ -172,7 +185,7 @@ impl Session {
         }
     }
 
-    fn read(&mut self, mut data: Bytes) -> Result<(), SessionError> {
+    fn read(&mut self, mut data: &[u8], owner: Option<&Bytes>) -> Result<(), SessionError> {
         let end = self.stats.bytes_in.saturating_add(data.len() as u64);
         self.stats.bytes_in = end;
         if let Some(handshake) = &mut self.handshake {
@@ -182,7 +195,7 @@ impl Session {
             self.handshake = None;
         }
         let base = end.saturating_sub(data.len() as u64);
-        let mut input = Input { data, at: 0 };
+        let mut input = Input { data, owner, at: 0 };
         while let Some(message) = self.reader.read(&mut input, base, &self.limits, &mut self.stats.repairs)? {
             count(&mut self.stats.messages);
             let at = base.saturating_add(input.at as u64);
