@@ -77,6 +77,13 @@ impl Window {
         }
     }
 
+    /// Takes everything off the list, as after an absence longer than any list.
+    pub fn clear(&mut self) {
+        while let Some(now) = self.segments.front().map(|first| first.end()) {
+            self.retire_first(now);
+        }
+    }
+
     /// The listed segments, oldest first.
     pub fn listed(&self) -> Vec<Arc<Segment>> {
         self.segments.iter().cloned().collect()

@@ -35,8 +35,8 @@ use crate::window::Window;
 use edges::Edges;
 use part::PartBuilder;
 
-/// Gap segments inserted at most for edges that were missed in a row.
-const MOST_GAPS: u64 = 64;
+/// Gap segments inserted at most for edges that were missed in a row; beyond, the list begins with them.
+const MOST_GAPS: u64 = 1024;
 
 /// How a rendition is packaged.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub struct Packager {
     part: PartBuilder,
     /// Decode time of the next sample, in ticks.
     end: i64,
+    /// Where the running segment began, by the source's times.
+    true_start: i64,
     /// Ticks from the source's decoding times to the decode timeline.
     shift: i64,
     /// The sequence number after the last closed segment's. None before the first.
@@ -114,6 +116,7 @@ impl Packager {
             running: None,
             part: PartBuilder::default(),
             end: 0,
+            true_start: 0,
             shift: 0,
             next_msn: None,
             discontinuity: false,
@@ -253,20 +256,25 @@ impl Packager {
         unit.dts.ticks(self.scale).saturating_add(self.shift)
     }
 
+    /// A unit past the segment's limits has no place until an edge comes.
     fn has_room(&self, unit: &AccessUnit) -> bool {
-        let pending = self.part.true_end(self.end);
-        pending.max(self.end).saturating_add(unit.duration.ticks(self.scale) / 2) <= self.segment_limit()
+        self.part.least_end(self.end) < self.segment_limit()
+            && self.since_start(unit) <= self.longest_ticks().saturating_mul(2)
+    }
+
+    /// How far the unit is into the running segment, if the source is right.
+    fn since_start(&self, unit: &AccessUnit) -> i64 {
+        self.true_decode(unit).saturating_sub(self.true_start)
     }
 
     fn find_edge(&mut self, unit: &AccessUnit, kind: Kind) -> Option<edges::Found> {
         let started = self.next_msn.is_some() || self.running.is_some();
         // A segment without room for two more frames cannot wait for a keyframe that the edge promised.
-        let ticks = unit.duration.ticks(self.scale);
-        let full =
-            self.part.true_end(self.end).saturating_add(ticks.saturating_mul(2)) > self.segment_limit();
+        let frames = unit.duration.ticks(self.scale).saturating_mul(2);
+        let full = self.since_start(unit).saturating_add(frames) > self.longest_ticks();
         // After a loss of coding state only a keyframe can begin anything.
-        let needs_key = kind == Kind::Video && (!started || self.reanchor);
-        self.edges.take(unit, kind, started, full || self.running.is_none(), needs_key)
+        let needs_key = kind == Kind::Video && (self.running.is_none() || self.reanchor);
+        self.edges.take(unit, kind, started, full, needs_key)
     }
 
     fn begin_segment(&mut self, found: &edges::Found, unit: &AccessUnit, kind: Kind) -> bool {
@@ -283,8 +291,10 @@ impl Packager {
         }
         let truth = self.true_decode(unit);
         let owed = truth.saturating_sub(self.end);
+        self.true_start = truth;
         if self.reanchor || silent || missed > 0 || owed > self.longest_ticks() {
             let at = self.anchor(unit);
+            self.true_start = at;
             // Time never runs backwards in what players have.
             self.end = at.max(if started { self.end } else { 0 });
             self.reanchor = false;
@@ -336,6 +346,9 @@ impl Packager {
     /// Edges were missed: something must stand in the list for each, or sequence numbers would no longer agree.
     fn fill_gaps(&mut self, edge: Edge, missed: u64) {
         let count = missed.min(MOST_GAPS);
+        if count < missed {
+            self.window.clear();
+        }
         let first = edge.msn.saturating_sub(count);
         let from = Timestamp::from_ticks(self.end, self.scale);
         let length =

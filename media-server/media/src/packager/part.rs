@@ -27,9 +27,9 @@ pub(super) struct PartBuilder {
 }
 
 impl PartBuilder {
-    /// Where the open part is expected to end; `or` if nothing is open.
-    pub(super) fn true_end(&self, or: i64) -> i64 {
-        if self.samples.is_empty() { or } else { self.predicted_end.max(self.last) }
+    /// The earliest decode time that another sample can have; `or` if nothing is open.
+    pub(super) fn least_end(&self, or: i64) -> i64 {
+        if self.samples.is_empty() { or } else { self.last.saturating_add(1) }
     }
 }
 
@@ -43,7 +43,7 @@ impl Packager {
             let at = self.successor(truth, frame, kind);
             let full = self.part.start.saturating_add(self.target_ticks());
             self.part.predicted_end = at;
-            if at.saturating_add(frame / 2) > full {
+            if at.saturating_add(frame / 2) > full && !self.is_last_part() {
                 changed |= self.close_part();
             } else {
                 self.settle_last(at);
@@ -73,7 +73,8 @@ impl Packager {
         let target = self.target_ticks();
         let length = self.part.predicted_end.saturating_sub(self.part.start);
         let enough = length.saturating_mul(100) >= target.saturating_mul(LEAST_PERCENT);
-        if length > target || (enough && length.saturating_add(frame) > target) {
+        let full = length > target || (enough && length.saturating_add(frame) > target);
+        if full && !self.is_last_part() {
             changed |= self.close_part();
         }
         changed
@@ -83,9 +84,7 @@ impl Packager {
     /// frame, pictures follow the source.
     fn successor(&self, truth: i64, frame: i64, kind: Kind) -> i64 {
         match kind {
-            Kind::Audio if truth.saturating_sub(self.part.predicted_end).abs() * 2 < frame => {
-                self.part.predicted_end
-            }
+            Kind::Audio if near(truth, self.part.predicted_end, frame) => self.part.predicted_end,
             Kind::Audio | Kind::Video => truth,
         }
     }
@@ -100,9 +99,20 @@ impl Packager {
         self.part.predicted_end = at;
     }
 
+    /// Nothing but the open part fits into the segment any more, so it stays open until the edge: its frames are
+    /// squeezed if the timeline has more to catch up with than the segment can take.
+    fn is_last_part(&self) -> bool {
+        self.segment_limit() < self.part.start.saturating_add(self.target_ticks())
+    }
+
     /// Gives the last sample its duration: up to `until`, within the part's and the segment's limits.
     fn settle_last(&mut self, until: i64) {
-        let limit = self.part.start.saturating_add(self.target_ticks()).min(self.segment_limit());
+        let limit = if self.is_last_part() {
+            // Room for what may still come, a tick each.
+            self.segment_limit().saturating_sub(i64::from(self.scale) / 400)
+        } else {
+            self.part.start.saturating_add(self.target_ticks())
+        };
         let duration = until.min(limit).saturating_sub(self.part.last).max(1);
         if let Some(last) = self.part.samples.last_mut() {
             last.duration = u32::try_from(duration).unwrap_or(u32::MAX);
@@ -145,5 +155,10 @@ impl Packager {
 
 /// How long an audio frame is made that is `owed` ticks early.
 fn sound_length(owed: i64, frame: i64) -> i64 {
-    if owed.abs().saturating_mul(2) < frame { frame } else { frame.saturating_add(owed).max(1) }
+    if near(owed, 0, frame) { frame } else { frame.saturating_add(owed).max(1) }
+}
+
+/// Less than half a frame apart.
+fn near(one: i64, other: i64, frame: i64) -> bool {
+    one.saturating_sub(other).saturating_abs().saturating_mul(2) < frame
 }

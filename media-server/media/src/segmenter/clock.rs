@@ -97,7 +97,7 @@ impl GopClock {
     pub fn observe(&mut self, unit: &AccessUnit) -> Option<Edge> {
         let leads = self.front.is_none_or(|front| unit.pts > front) && unit.pts > self.floor;
         let step = self.advance(unit);
-        self.count_gop(unit, step);
+        self.count_gop(unit);
         let Some(segment) = self.segment else {
             return unit.keyframe.then(|| self.cut(unit));
         };
@@ -186,7 +186,7 @@ impl GopClock {
         step
     }
 
-    fn count_gop(&mut self, unit: &AccessUnit, step: Span) {
+    fn count_gop(&mut self, unit: &AccessUnit) {
         if !unit.keyframe {
             return;
         }
@@ -196,7 +196,7 @@ impl GopClock {
             if self.recent.len() >= REMEMBERED_GOPS {
                 self.recent.pop_front();
             }
-            self.recent.push_back((unit.pts - last).max(step.min(Span::from_millis(1))));
+            self.recent.push_back((unit.pts - last).max(Span::ZERO));
         }
         self.last_key = Some(unit.pts);
         self.gapped = false;

@@ -290,10 +290,8 @@ pub(super) fn check(playlist: &MediaPlaylist, scale: u32, least: i64) -> Vec<Fou
     let td = playlist.targets().target_duration();
     let mut all: Vec<Found> = Vec::new();
     let mut end: Option<u64> = None;
-    let mut next = playlist.first_msn();
-    for segment in playlist.segments() {
+    for (next, segment) in (playlist.first_msn()..).zip(playlist.segments()) {
         assert_eq!(segment.msn(), next, "numbers follow each other");
-        next += 1;
         assert!(
             segment.duration().seconds() < f64::from(td) + 0.5,
             "{segment:?} is longer than the target duration"

@@ -1,5 +1,7 @@
 use std::collections::VecDeque;
 
+use proptest::prelude::*;
+
 use super::rig::{Pictures, Stream, audio_format, check, packager, sound, unit, video_format};
 use crate::packager::{Packager, PackagerConfig};
 use crate::segmenter::{Edge, GopClock, Targets};
@@ -222,8 +224,72 @@ fn units_without_a_place_are_dropped_and_counted() {
 }
 
 #[test]
+fn a_long_absence_leaves_the_list_consecutive() {
+    let mut video = packager(roomy(), video_format());
+    let times = |msn: u64| START + Span::from_millis(2000).times(i64::try_from(msn).unwrap());
+    let frames = |from: u64| {
+        (0..90).map(move |n| {
+            let at = times(from) + Span::from_ticks(n, 30);
+            unit(at, at, Span::from_ticks(1, 30), n % 60 == 0, 0)
+        })
+    };
+    for from in [0, 5000] {
+        video.edge(Edge { msn: from, at: times(from), independent: true });
+        video.edge(Edge { msn: from + 1, at: times(from + 1), independent: true });
+        for unit in frames(from) {
+            video.push(unit);
+        }
+    }
+    video.end();
+    let list = video.playlist();
+    check(&list, 90_000, 85);
+    assert_eq!(list.next_msn(), 5002);
+    assert!(list.object("e-s0.m4s").is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// However wild the input, what is published obeys the rules.
+    #[test]
+    fn wild_input_is_published_by_the_rules(
+        wild in prop::collection::vec((1i64..900, 0i64..700, 1i64..400, any::<u8>()), 1..400),
+        video in any::<bool>(),
+    ) {
+        let (format, scale) = if video { (video_format(), 90_000) } else { (audio_format(48_000), 48_000) };
+        let mut packager = packager(roomy(), format);
+        let mut clock = GopClock::new(roomy(), 0);
+        let mut now = 0;
+        for (index, (step, ahead, duration, dice)) in wild.into_iter().enumerate() {
+            now += if dice % 16 == 0 { step * 4 } else { step / 20 + 1 };
+            match dice {
+                0..3 => { clock.restart(); packager.discontinuity(); }
+                3..5 => { packager.flush(); }
+                _ => {}
+            }
+            let dts = Timestamp::from_ticks(now, 1000);
+            let pts = if video { dts + Span::from_millis(ahead) } else { dts };
+            let key = !video || dice % 7 == 0;
+            let unit = unit(dts, pts, Span::from_millis(duration), key, index as u64);
+            if let Some(edge) = clock.observe(&unit).filter(|_| dice % 5 != 1) {
+                packager.edge(edge);
+            }
+            packager.push(unit);
+        }
+        packager.end();
+        // Frames that do not last what they say cannot fill parts evenly.
+        check(&packager.playlist(), scale, 0);
+    }
+}
+
+#[test]
 fn extreme_times_do_not_panic() {
-    let mut packager = packager(roomy(), video_format());
+    for format in [video_format(), audio_format(48_000)] {
+        extremes(packager(roomy(), format));
+    }
+}
+
+fn extremes(mut packager: Packager) {
     let mut clock = GopClock::new(roomy(), u64::MAX - 1);
     for time in [i64::MIN, -1, 0, 1, i64::MAX / 2, i64::MAX - 1, i64::MAX] {
         for (pts, duration) in [(time, 0), (i64::MAX, i64::MAX), (i64::MIN, -5)] {
