@@ -16,9 +16,14 @@ const SAMPLE_RATE: u32 = 48_000;
 /// A beep is silent for at least this long before it sounds, seconds.
 const SILENCE: f64 = 0.5;
 
-/// Seconds by which each beep comes after its flash; negative where the sound is early.
+/// Seconds by which each beep comes after its flash, in what was followed; negative where the sound is early.
 pub async fn offsets(video: &Followed, audio: &Followed) -> Result<Vec<f64>> {
-    let (flashes, beeps) = (flashes(&file(video)?).await?, beeps(&file(audio)?).await?);
+    between(file(video)?.path(), file(audio)?.path()).await
+}
+
+/// The same in two files.
+pub async fn between(video: &Path, audio: &Path) -> Result<Vec<f64>> {
+    let (flashes, beeps) = (flashes(video).await?, beeps(audio).await?);
     // What is cut off at the ends of either has no partner within half a second.
     let pairs = flashes.iter().filter_map(|flash| {
         let nearest = beeps.iter().min_by(|a, b| (*a - flash).abs().total_cmp(&(*b - flash).abs()))?;
@@ -54,7 +59,7 @@ async fn output(program: &str, arguments: &[&str], file: &Path) -> Result<Vec<u8
 }
 
 /// When the picture turns white, seconds of its own timeline.
-async fn flashes(file: &tempfile::NamedTempFile) -> Result<Vec<f64>> {
+async fn flashes(file: &Path) -> Result<Vec<f64>> {
     let arguments = [
         "-v",
         "error",
@@ -67,7 +72,7 @@ async fn flashes(file: &tempfile::NamedTempFile) -> Result<Vec<f64>> {
         "-of",
         "csv=p=0",
     ];
-    let text = String::from_utf8(output("ffprobe", &arguments, file.path()).await?)?;
+    let text = String::from_utf8(output("ffprobe", &arguments, file).await?)?;
     let pictures = text.lines().filter_map(|line| {
         let mut fields = line.split(',');
         Some((fields.next()?.parse::<f64>().ok()?, fields.next()?.parse::<f64>().ok()?))
@@ -76,7 +81,7 @@ async fn flashes(file: &tempfile::NamedTempFile) -> Result<Vec<f64>> {
 }
 
 /// When a beep begins, seconds of its own timeline.
-async fn beeps(file: &tempfile::NamedTempFile) -> Result<Vec<f64>> {
+async fn beeps(file: &Path) -> Result<Vec<f64>> {
     let start = [
         "-v",
         "error",
@@ -88,12 +93,12 @@ async fn beeps(file: &tempfile::NamedTempFile) -> Result<Vec<f64>> {
         "%+#1",
         "FILE",
     ];
-    let start = String::from_utf8(output("ffprobe", &start, file.path()).await?)?;
+    let start = String::from_utf8(output("ffprobe", &start, file).await?)?;
     let start: f64 =
         start.lines().next().and_then(|line| line.trim_end_matches(',').parse().ok()).context("no start")?;
     let rate = SAMPLE_RATE.to_string();
     let arguments = ["-v", "error", "-nostdin", "-i", "FILE", "-ac", "1", "-ar", &rate, "-f", "f32le", "-"];
-    let bytes = output("ffmpeg", &arguments, file.path()).await?;
+    let bytes = output("ffmpeg", &arguments, file).await?;
     let samples = bytes.as_chunks::<4>().0.iter().map(|sample| f32::from_le_bytes(*sample).abs() > LOUD);
     let timed =
         samples.enumerate().map(|(index, loud)| (start + index as f64 / f64::from(SAMPLE_RATE), loud));
@@ -130,5 +135,31 @@ mod tests {
         let found = rises(signal, 0.5);
         assert_eq!(found.len(), 9, "{found:?}");
         assert!((found[0] - 1.0).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn a_delay_of_the_sound_is_measured() {
+        use crate::publisher::Source;
+        let folder = tempfile::tempdir().unwrap();
+        let flv = folder.path().join("source.flv");
+        Source::default().flash_and_beep().seconds(6).write_flv(&flv).await.unwrap();
+        let video = folder.path().join("v.mp4");
+        let audio = |delay: u32| folder.path().join(format!("a{delay}.mp4"));
+        for (file, track) in [
+            (video.clone(), "-map 0:v -c copy".to_owned()),
+            (audio(0), "-map 0:a -af anull -c:a aac".to_owned()),
+            (audio(150), "-map 0:a -af adelay=150:all=1 -c:a aac".to_owned()),
+        ] {
+            let mut command = Command::new("ffmpeg");
+            command.args(["-v", "error", "-nostdin", "-y", "-i"]).arg(&flv).args(track.split(' '));
+            command.args(["-movflags", "frag_keyframe+empty_moov"]).arg(file);
+            assert!(command.status().await.unwrap().success());
+        }
+        let together = between(&video, &audio(0)).await.unwrap();
+        let apart = between(&video, &audio(150)).await.unwrap();
+        assert!(together.len() >= 4 && apart.len() >= 4, "{together:?} {apart:?}");
+        // Each AAC encoder adds its priming, 1024 samples; no more than two of them are in here.
+        assert!(together.iter().all(|offset| (-0.005..0.05).contains(offset)), "{together:?}");
+        assert!((apart[1] - together[1] - 0.15).abs() < 0.002, "{together:?} {apart:?}");
     }
 }
