@@ -66,9 +66,9 @@ fn main() {
             for read in reads {
                 bytes += read.len();
                 if shared {
-                    session.feed(read).unwrap()
+                    session.feed(read).unwrap();
                 } else {
-                    session.feed_slice(&read).unwrap()
+                    session.feed_slice(&read).unwrap();
                 }
                 while let Some(event) = session.next() {
                     if let Event::Video { payload, .. } | Event::Audio { payload, .. } = event {

@@ -5,11 +5,15 @@ mod peer;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use peer::session;
 use wire::flv::{AudioCodec, AudioPacket, AudioTag, VideoCodec, VideoPacket, VideoTag};
 use wire::rtmp::{Event, Stats};
+
+/// How long an encoder may say nothing.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What an encoder sent until it ended.
 #[derive(Default, Debug)]
@@ -27,7 +31,7 @@ struct Seen {
 }
 
 fn serve(mut socket: TcpStream) -> (Seen, Stats) {
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut session = session();
     let mut seen = Seen::default();
     let mut buffer = vec![0; 64 << 10];
@@ -90,18 +94,9 @@ fn publish(program: &str, package: &str, arguments: impl FnOnce(u16) -> String) 
     let arguments = arguments(listener.local_addr().unwrap().port());
     let child = Command::new(program).args(arguments.split_whitespace()).stdin(Stdio::null()).spawn();
     let mut encoder = Encoder(child.unwrap_or_else(|error| panic!("{program} (package {package}): {error}")));
-    listener.set_nonblocking(true).unwrap();
-    let socket = loop {
-        match listener.accept() {
-            Ok((socket, _)) => break socket,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                assert!(encoder.0.try_wait().unwrap().is_none(), "{program} did not even connect");
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(error) => panic!("{error}"),
-        }
-    };
-    socket.set_nonblocking(false).unwrap();
+    let (sender, accepted) = mpsc::sync_channel(1);
+    std::thread::spawn(move || sender.send(listener.accept().unwrap().0));
+    let socket = accepted.recv_timeout(PATIENCE).expect("the encoder connects");
     let result = serve(socket);
     assert!(encoder.0.wait().unwrap().success(), "{result:?}");
     result
