@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IoSlice},
-    path::Path,
     pin::pin,
     sync::atomic::{
         AtomicBool, AtomicU64,
@@ -18,12 +17,14 @@ use tokio::{
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     process,
     protocol::{self, Encoded, FromWorker, ProtocolError, Start, ToWorker},
     spec::TranscodeSpec,
     supervisor::{Output, RungEvent, Shared},
+    workers::Workers,
 };
 
 /// Bytes asked of the socket at once: a keyframe of each rung fits.
@@ -75,11 +76,19 @@ struct Flow {
     ended: AtomicBool,
 }
 
-/// Runs one worker to its end. The worker is dead and reaped when this returns.
-pub(super) async fn run(spec: &TranscodeSpec, program: &Path, shared: &Shared, output: &mut Output) -> End {
-    let process::Worker { mut child, socket, stderr } = match process::spawn(program) {
+/// Runs one worker to its end, or to that of `cancel`. The worker is dead and reaped when this returns.
+pub(super) async fn run(
+    spec: &TranscodeSpec,
+    workers: &Workers,
+    shared: &Shared,
+    output: &mut Output,
+    cancel: &CancellationToken,
+) -> End {
+    let process::Worker { mut child, socket, stderr } = match workers.take() {
         Ok(worker) => worker,
-        Err(error) => return End::Died { reason: format!("cannot start {}: {error}", program.display()) },
+        Err(error) => {
+            return End::Died { reason: format!("cannot start {}: {error}", workers.program().display()) };
+        }
     };
     shared.pid.store(child.id().unwrap_or(0), Relaxed);
     let start = Start {
@@ -90,12 +99,13 @@ pub(super) async fn run(spec: &TranscodeSpec, program: &Path, shared: &Shared, o
     let flow = Flow::default();
     let fault = {
         let mut feed = pin!(feed(start, write, shared, &flow));
-        let mut collect = pin!(collect(read, spec, shared, output, &flow));
+        let mut collect = pin!(collect(read, spec, workers, shared, output, &flow));
         let mut log = pin!(process::log(stderr, &spec.stream));
         let (mut fed, mut logged) = (false, false);
         loop {
             tokio::select! {
                 biased;
+                () = cancel.cancelled() => break Fault::Unwanted,
                 fault = &mut collect => break fault,
                 // A failed write means a dead worker: what it made before is still read, up to its end of file.
                 _ = &mut feed, if !fed => fed = true,
@@ -166,12 +176,21 @@ async fn write(socket: &mut OwnedWriteHalf, encoded: Encoded) -> io::Result<()> 
 async fn collect(
     mut socket: OwnedReadHalf,
     spec: &TranscodeSpec,
+    workers: &Workers,
     shared: &Shared,
     output: &mut Output,
     flow: &Flow,
 ) -> Fault {
-    let mut collector =
-        Collector { spec, shared, output, ready: false, consumed: 0, progress: Instant::now() };
+    let mut collector = Collector {
+        spec,
+        workers,
+        shared,
+        output,
+        ready: false,
+        refilled: false,
+        consumed: 0,
+        progress: Instant::now(),
+    };
     let mut read = BytesMut::new();
     let mut tick = tokio::time::interval(spec.limits.hang.div_f32(16.0).max(Duration::from_millis(10)));
     loop {
@@ -204,9 +223,12 @@ async fn collect(
 
 struct Collector<'a> {
     spec: &'a TranscodeSpec,
+    workers: &'a Workers,
     shared: &'a Shared,
     output: &'a mut Output,
     ready: bool,
+    /// The spare that this worker may have been was replaced.
+    refilled: bool,
     /// Units that have reached the worker's decoder.
     consumed: u64,
     /// When the worker last got on, or had nothing to do.
@@ -236,11 +258,21 @@ impl Collector<'_> {
                 }
                 self.send(RungEvent::Unit { rung, unit }).await?;
                 self.settle(rung);
+                self.refill();
             }
             FromWorker::Error { fatal, text } => return Err(Fault::Said { fatal, text }),
         }
         self.progress = Instant::now();
         Ok(())
+    }
+
+    /// Once a worker gives units: earlier, a new spare would take the processor from it.
+    fn refill(&mut self) {
+        if !std::mem::replace(&mut self.refilled, true)
+            && let Err(error) = self.workers.refill()
+        {
+            tracing::warn!(stream = self.spec.stream, %error, "no spare transcode worker can be started");
+        }
     }
 
     async fn send(&mut self, event: RungEvent) -> Result<(), Fault> {

@@ -350,7 +350,7 @@ mod tests {
             for (step, size, keyframe) in steps {
                 match step {
                     0..=3 => {
-                        let _ = journal.push(unit(index, keyframe, size), false);
+                        journal.push(unit(index, keyframe, size), false).ok();
                         index += 1;
                     }
                     4 | 5 => { journal.take(); }

@@ -15,8 +15,10 @@ mod protocol;
 mod spec;
 mod supervisor;
 mod worker;
+mod workers;
 
 pub use journal::Overrun;
 pub use spec::{InvalidSpec, Limits, PRESETS, RungSpec, TranscodeSpec};
 pub use supervisor::{RungEvent, Stats, Transcoder, start};
 pub use worker::worker_main;
+pub use workers::Workers;

@@ -42,6 +42,13 @@ pub(super) struct Worker {
     pub(super) stderr: Option<ChildStderr>,
 }
 
+impl Worker {
+    /// For a worker that was not given a job: its end of the socket is open, and it has not complained.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.socket.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 /// Starts `program transcode-worker` with one end of a socket pair as its stdin. Needs a tokio runtime.
 pub(super) fn spawn(program: &Path) -> io::Result<Worker> {
     let (ours, theirs) = StdUnixStream::pair()?;

@@ -131,7 +131,7 @@ impl TranscodeSpec {
             return Err(InvalidSpec::Preset(self.preset.clone()));
         }
         for rung in &self.rungs {
-            let side = |n: u32| n % 2 == 0 && (2..=MAX_SIDE).contains(&n);
+            let side = |n: u32| n.is_multiple_of(2) && (2..=MAX_SIDE).contains(&n);
             if !side(rung.width) || !side(rung.height) {
                 let (width, height) = (rung.width, rung.height);
                 return Err(InvalidSpec::Size { name: rung.name.clone(), width, height });

@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     future::Future,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -23,6 +22,7 @@ use super::{
     journal::{Journal, Overrun},
     protocol::MAX_BODY,
     spec::TranscodeSpec,
+    workers::Workers,
 };
 
 /// Events that may wait for their reader; a full channel slows the worker, not the source.
@@ -151,12 +151,12 @@ impl Drop for Transcoder {
 /// `cancel` is cancelled (at once), when the handle is dropped (after what was pushed is encoded), when the event
 /// receiver is dropped, or after [`RungEvent::Failed`]. Dropping it kills the worker.
 ///
-/// `program` is the executable that has the `transcode-worker` subcommand, usually `current_exe()`. A job without
-/// rungs starts no worker.
+/// `workers` may be the path of the executable that has the `transcode-worker` subcommand. A job without rungs
+/// starts no worker.
 #[must_use = "nothing is transcoded unless the driver is polled"]
 pub fn start(
     spec: TranscodeSpec,
-    program: PathBuf,
+    workers: impl Into<Workers>,
     cancel: CancellationToken,
 ) -> (Transcoder, mpsc::Receiver<RungEvent>, impl Future<Output = ()> + Send + 'static) {
     let shared = Arc::new(Shared {
@@ -175,15 +175,18 @@ pub fn start(
         events: sender,
         second: (Instant::now(), 0),
     };
-    let supervisor =
-        Supervisor { spec, program, shared: Arc::clone(&shared), output, deaths: VecDeque::new() };
+    let supervisor = Supervisor {
+        spec,
+        workers: workers.into(),
+        cancel,
+        shared: Arc::clone(&shared),
+        output,
+        deaths: VecDeque::new(),
+    };
     let driver = async move {
         // The journal must not fill up for nobody, however this future ends.
         let _retired = Retire(Arc::clone(&supervisor.shared));
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = supervisor.run() => {}
-        }
+        supervisor.run().await;
     };
     (Transcoder { shared }, events, driver)
 }
@@ -209,7 +212,8 @@ pub(super) struct Output {
 
 struct Supervisor {
     spec: TranscodeSpec,
-    program: PathBuf,
+    workers: Workers,
+    cancel: CancellationToken,
     shared: Arc<Shared>,
     output: Output,
     deaths: VecDeque<Instant>,
@@ -226,7 +230,8 @@ impl Supervisor {
         loop {
             let started = Instant::now();
             let before = self.output.delivered.clone();
-            let end = attempt::run(&self.spec, &self.program, &self.shared, &mut self.output).await;
+            let end =
+                attempt::run(&self.spec, &self.workers, &self.shared, &mut self.output, &self.cancel).await;
             self.shared.pid.store(0, Relaxed);
             let reason = match end {
                 End::Finished => return,
@@ -239,10 +244,14 @@ impl Supervisor {
             }
             let barren = self.output.delivered == before;
             let wait = self.prepare(&reason, barren);
-            if self.output.events.send(RungEvent::Restarted { reason }).await.is_err() {
+            let announced = async {
+                self.output.events.send(RungEvent::Restarted { reason }).await?;
+                tokio::time::sleep(wait).await;
+                Ok::<_, mpsc::error::SendError<RungEvent>>(())
+            };
+            if !matches!(self.cancel.run_until_cancelled(announced).await, Some(Ok(()))) {
                 return;
             }
-            tokio::time::sleep(wait).await;
         }
     }
 
@@ -283,7 +292,8 @@ impl Supervisor {
 
     async fn fail(self, reason: String) {
         tracing::error!(stream = self.spec.stream, reason, "transcoding is given up");
+        let said = self.output.events.send(RungEvent::Failed { reason });
         // A receiver that is gone does not need to know.
-        self.output.events.send(RungEvent::Failed { reason }).await.ok();
+        self.cancel.run_until_cancelled(said).await.map(Result::ok);
     }
 }

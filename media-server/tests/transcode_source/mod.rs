@@ -88,7 +88,8 @@ fn parse(flv: &[u8], wish: Wish) -> Source {
 
 /// The program with the `transcode-worker` subcommand.
 pub(crate) fn program() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_media-server"))
+    // Set for tests; examples are told the path.
+    PathBuf::from(option_env!("CARGO_BIN_EXE_media-server").unwrap_or("media-server"))
 }
 
 /// A rung with the source's frame rate.
@@ -177,7 +178,8 @@ pub(crate) fn decode(format: &VideoFormat, units: &[AccessUnit]) -> usize {
     String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.starts_with('#')).count()
 }
 
-fn annex_b(format: &VideoFormat, units: &[AccessUnit]) -> Vec<u8> {
+/// As a raw byte stream with its parameter sets in front (ITU-T H.264 Annex B).
+pub(crate) fn annex_b(format: &VideoFormat, units: &[AccessUnit]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut nal = |bytes: &[u8]| {
         out.extend_from_slice(&[0, 0, 0, 1]);

@@ -1,7 +1,16 @@
-//! What a worker may not do, whatever a damaged stream makes of its decoder. Best effort: a kernel that knows less
-//! confines less, and the stream still runs.
+//! What a worker may not do, whatever a damaged stream makes of its decoder: no network, no files to write, no
+//! other programs or processes, bounded memory. Best effort: a kernel that knows less confines less, and the stream
+//! still runs.
 
+use std::collections::BTreeMap;
+
+use landlock::{
+    ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, path_beneath_rules,
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 
 /// Memory that a worker may write to: decoder, scaler and encoders of a 4K ladder stay below half of it.
 const MEMORY: u64 = 4 << 30;
@@ -10,7 +19,63 @@ const FILES: u64 = 256;
 /// Longest file: orc keeps its compiled code in one of 64 KiB that has no name, and nothing else is written.
 const FILE: u64 = 16 << 20;
 
-/// Sets the limits of this process.
+/// All that libraries, plugins and their look at the processor need. The data folder with its keys is not here.
+const READABLE: [&str; 8] = ["/usr", "/lib", "/lib64", "/opt", "/etc", "/proc", "/sys", "/dev"];
+
+/// System calls that a decoder has no use for: network, programs, other processes, names in the file system.
+const REFUSED: [libc::c_long; 29] = [
+    libc::SYS_socket,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_pidfd_open,
+    libc::SYS_openat2,
+    libc::SYS_io_uring_setup,
+    libc::SYS_bpf,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_symlinkat,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+];
+
+/// Older names of the same, which exist on this processor only.
+#[cfg(target_arch = "x86_64")]
+const REFUSED_TOO: [libc::c_long; 13] = [
+    libc::SYS_creat,
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_mkdir,
+    libc::SYS_rmdir,
+    libc::SYS_mknod,
+    libc::SYS_unlink,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_link,
+    libc::SYS_symlink,
+    libc::SYS_chmod,
+    libc::SYS_chown,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const REFUSED_TOO: [libc::c_long; 0] = [];
+
+/// Confines this process. Before any other thread exists: threads inherit it.
 pub(super) fn apply() {
     for (resource, most) in [
         (Resource::Data, MEMORY),
@@ -22,5 +87,56 @@ pub(super) fn apply() {
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
         // Refused only where a lower limit already holds.
         setrlimit(resource, limit).ok();
+    }
+    // Landlock first: the filter below does not let it through everywhere.
+    read_only().ok();
+    if let Some(filter) = filter() {
+        seccompiler::apply_filter(&filter).ok();
+    }
+}
+
+/// Files: reads where libraries lie, writes nowhere.
+fn read_only() -> Result<(), landlock::RulesetError> {
+    let known = ABI::V5;
+    let operators = std::env::var_os(super::PLUGIN_DIRS).unwrap_or_default();
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(known))?
+        .create()?
+        .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(known)))?
+        .add_rules(path_beneath_rules(std::env::split_paths(&operators), AccessFs::from_read(known)))?
+        .restrict_self()?;
+    Ok(())
+}
+
+/// The system call filter, where this processor has one.
+fn filter() -> Option<BpfProgram> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        REFUSED.iter().chain(&REFUSED_TOO).map(|&call| (call, Vec::new())).collect();
+    rules.insert(libc::SYS_openat, writing(2));
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, writing(1));
+    let refuse = SeccompAction::Errno(libc::EPERM as u32);
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into().ok()?);
+    filter.ok()?.try_into().ok()
+}
+
+/// Matches O_WRONLY and O_RDWR in the flags, which are this argument.
+fn writing(flags: u8) -> Vec<SeccompRule> {
+    let rule = |mode: libc::c_int| {
+        let mask = SeccompCmpOp::MaskedEq(libc::O_ACCMODE as u64);
+        let condition = SeccompCondition::new(flags, SeccompCmpArgLen::Dword, mask, mode as u64).ok()?;
+        SeccompRule::new(vec![condition]).ok()
+    };
+    [libc::O_WRONLY, libc::O_RDWR].into_iter().filter_map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_compiles_for_this_processor() {
+        assert!(filter().is_some());
     }
 }

@@ -59,7 +59,7 @@ pub(super) enum Watched {
 
 /// See the module.
 pub(super) struct Pipeline {
-    pipeline: gst::Pipeline,
+    elements: gst::Pipeline,
     bus: gst::Bus,
     source: gst_app::AppSrc,
     frames: Arc<Frames>,
@@ -106,7 +106,7 @@ impl Pipeline {
         }
         let bus = pipeline.bus().ok_or(PipelineError::Pad("bus"))?;
         pipeline.set_state(gst::State::Playing)?;
-        Ok(Self { pipeline, bus, source, frames, consumed })
+        Ok(Self { elements: pipeline, bus, source, frames, consumed })
     }
 
     /// Hands a unit to the decoder. Waits while the pipeline is full. False when it takes no more.
@@ -157,7 +157,7 @@ impl Pipeline {
     /// Ends its threads.
     pub(super) fn stop(&self) {
         // The process ends next; a pipeline that does not stop changes nothing about that.
-        self.pipeline.set_state(gst::State::Null).ok();
+        self.elements.set_state(gst::State::Null).ok();
     }
 }
 
