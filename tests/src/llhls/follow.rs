@@ -194,17 +194,18 @@ impl Followed {
         }
     }
 
-    /// Asks for the same playlist whole and as a delta (R22, R23).
+    /// Asks for the same playlist as a delta, between twice the whole (R22, R23).
     async fn judge_delta(&mut self, client: &HttpClient, at: Position) -> Result<()> {
         let address = blocking(&self.url, at);
+        let before = client.get(address.as_str()).await?;
         let delta = client.get(with(&address, &[("_HLS_skip", "YES")]).as_str()).await?;
         let full = client.get(address.as_str()).await?;
+        if before.body != full.body {
+            return Ok(()); // the stream moved on meanwhile
+        }
         let name = self.name.clone();
         let (delta_list, full_list) =
             (MediaPlaylist::parse(&delta.text(), &self.url), MediaPlaylist::parse(&full.text(), &self.url));
-        if delta_list.last() != full_list.last() || delta_list.media_sequence != full_list.media_sequence {
-            return Ok(()); // the stream moved on between the two
-        }
         let until = full_list.server_control.number("CAN-SKIP-UNTIL").unwrap_or(f64::MAX);
         if full_list.duration() - until > 2.0 * full_list.target_duration.unwrap_or(0.0) {
             self.findings.hold(23, delta.status == StatusCode::OK && delta_list.skipped > 0, || {
@@ -213,7 +214,8 @@ impl Followed {
         }
         if delta_list.skipped > 0 {
             let skipped = delta_list.skipped as usize;
-            let same = full_list.segments.get(skipped..) == Some(&delta_list.segments[..])
+            let same = full_list.media_sequence == delta_list.media_sequence
+                && full_list.segments.get(skipped..) == Some(&delta_list.segments[..])
                 && delta_list.open == full_list.open;
             self.findings.hold(22, same, || format!("{name}: {skipped} skipped, the rest differs"));
             self.findings.hold(56, delta_list.version >= 9, || {

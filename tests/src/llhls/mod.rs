@@ -25,6 +25,8 @@ pub mod init;
 pub mod media_playlist;
 pub mod media_rules;
 pub mod multivariant;
+#[cfg(test)]
+mod origin;
 pub mod playlist_rules;
 mod probes;
 pub mod rule;
