@@ -110,7 +110,7 @@ async fn a_channel_is_live_from_start_to_stop_whatever_comes_twice_or_late() {
     assert_eq!(live().await, true, "the old session's end is not the new one's");
     server.hook(&event("stream.health", "two", 2, 40)).await;
     let mut stopped = event("publish.stopped", "two", 3, 50);
-    stopped["reason"] = json!("connection-lost");
+    stopped["reason"] = json!("socket");
     server.hook(&stopped).await;
     assert_eq!(live().await, false);
     server.hook(&event("publish.started", "two", 1, 30)).await;

@@ -190,3 +190,65 @@ literal_bool!(
     /// The JSON value `false` and no other.
     False, false
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::event::{Event, Kind};
+
+    /// The files that the media server's tests write and read, too.
+    macro_rules! fixture {
+        ($name:literal) => {
+            include_str!(concat!("../../../fixtures/webhook/", $name, ".json"))
+        };
+    }
+
+    #[test]
+    fn our_answers_are_byte_for_byte_what_the_media_server_reads() {
+        for text in [fixture!("publish-allow"), fixture!("publish-deny")] {
+            let answer: Answer = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&answer).unwrap(), text);
+        }
+        let unknown = crate::access::rules::decide(None, &crate::config::Publish::default());
+        assert_eq!(serde_json::to_string(&unknown).unwrap(), fixture!("publish-deny"));
+    }
+
+    #[test]
+    fn its_question_is_understood() {
+        let request: Request = serde_json::from_str(fixture!("publish-request")).unwrap();
+        assert_eq!(request.key, "example-stream-key");
+        assert_eq!(request.session, "ses_019aa2f5c4007cc0b0a1c2d3e4f50617");
+        assert_eq!((request.protocol.as_str(), request.app.as_str()), ("rtmp", "live"));
+        assert_eq!((request.client.ip.as_str(), request.client.port), ("203.0.113.7", 50012));
+        assert!(!format!("{request:?}").contains("example-stream-key"));
+    }
+
+    #[test]
+    fn its_events_are_understood() {
+        let read = |text: &str| {
+            let body: serde_json::Value = serde_json::from_str(text).unwrap();
+            Event::read(body["type"].as_str().unwrap(), &body)
+        };
+        let started = read(fixture!("event-publish-started"));
+        assert_eq!(
+            (started.kind, started.seq, started.stream.as_deref()),
+            (Kind::Started, Some(1), Some("ada"))
+        );
+        assert_eq!(started.time, Some(1_795_204_800_000));
+        let stopped = read(fixture!("event-publish-stopped"));
+        assert_eq!(
+            (stopped.kind, stopped.seq, stopped.reason.as_deref()),
+            (Kind::Stopped, Some(2), Some("left"))
+        );
+        assert_eq!(stopped.session, started.session);
+    }
+
+    #[test]
+    fn an_answer_that_says_neither_or_both_is_none() {
+        for wrong in
+            [r#"{"allow":false}"#, r#"{"allow":true,"reason":"banned","message":""}"#, r#"{"allow":"yes"}"#]
+        {
+            assert!(serde_json::from_str::<Answer>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -51,14 +51,11 @@ impl Status {
             return None;
         }
         let Some((_, reason)) = &self.ended else { return Some(OfflineReason::NeverLive) };
-        let reason = reason.as_deref().unwrap_or_default();
-        let any = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-        Some(if any(&["lost", "timeout", "idle", "reset", "silent", "broken"]) {
-            OfflineReason::ConnectionLost
-        } else if any(&["dropped", "kick", "admin", "ban", "limit", "refused", "revoked"]) {
-            OfflineReason::Stopped
-        } else {
-            OfflineReason::Ended
+        // The media server's words; what a newer one adds is an ordinary end.
+        Some(match reason.as_deref().unwrap_or_default() {
+            "idle" | "socket" | "server-died" => OfflineReason::ConnectionLost,
+            "dropped" | "refused" | "protocol" => OfflineReason::Stopped,
+            _ => OfflineReason::Ended,
         })
     }
 
@@ -78,9 +75,10 @@ mod tests {
             |reason: Option<&str>| Status { live_since: None, ended: Some((0, reason.map(str::to_owned))) };
         assert_eq!(Status::default().offline_reason(), Some(OfflineReason::NeverLive));
         assert_eq!(ended(None).offline_reason(), Some(OfflineReason::Ended));
-        assert_eq!(ended(Some("unpublished")).offline_reason(), Some(OfflineReason::Ended));
-        assert_eq!(ended(Some("connection-lost")).offline_reason(), Some(OfflineReason::ConnectionLost));
-        assert_eq!(ended(Some("dropped-by-admin")).offline_reason(), Some(OfflineReason::Stopped));
+        assert_eq!(ended(Some("left")).offline_reason(), Some(OfflineReason::Ended));
+        assert_eq!(ended(Some("socket")).offline_reason(), Some(OfflineReason::ConnectionLost));
+        assert_eq!(ended(Some("dropped")).offline_reason(), Some(OfflineReason::Stopped));
+        assert_eq!(ended(Some("a word of a later release")).offline_reason(), Some(OfflineReason::Ended));
         let live = Status { live_since: Some(1_795_204_800_000), ..ended(None) };
         assert_eq!(live.offline_reason(), None);
         assert_eq!(live.since().as_deref(), Some("2026-11-20T20:00:00.000Z"));

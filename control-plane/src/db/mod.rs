@@ -3,6 +3,8 @@
 //! SQLite has one writer at a time. A pool of one makes writers queue here, in order, instead of in SQLite's own
 //! busy loop; transactions begin IMMEDIATE because a deferred one that turns into a writer fails at once.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +27,15 @@ pub enum DbError {
     #[error("{path}: cannot create the data folder: {source}")]
     Folder {
         /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It could not be made, or may not be written.
+    #[error("{path}: cannot open the database for writing: {source}")]
+    Create {
+        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -54,7 +65,7 @@ impl DbError {
     /// Whether another program's start can be the cause.
     fn may_pass(&self) -> bool {
         match self {
-            Self::Folder { .. } => false,
+            Self::Folder { .. } | Self::Create { .. } => false,
             Self::Open { source, .. } => is_busy(source),
             Self::Migrate { source, .. } => {
                 matches!(source, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
@@ -90,9 +101,11 @@ impl Db {
             std::fs::create_dir_all(folder)
                 .map_err(|source| DbError::Folder { path: folder.into(), source })?;
         }
+        // SQLite gives its log and index the mode of the database: password hashes are in all three.
+        let private = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        private.map_err(|source| DbError::Create { path: path.into(), source })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // An acknowledged event is forgotten by the media server: it must outlive a power cut here.
             .synchronous(SqliteSynchronous::Full)
@@ -102,7 +115,7 @@ impl Db {
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.create_if_missing(false).pragma("query_only", "1"))
+            .connect_with(options.pragma("query_only", "1"))
             .await
             .map_err(|source| DbError::Open { path: path.into(), source })?;
         Ok(Self { writer, reader })
@@ -167,6 +180,8 @@ async fn open_writer(path: &Path, options: &SqliteConnectOptions) -> Result<Sqli
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -188,6 +203,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&folder.path().join("cp.db")).await.unwrap();
         db.check_writable().await.unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let mode = file.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "nobody else reads the database");
+        }
         assert!(sqlx::query("DELETE FROM users").execute(db.read()).await.is_err());
     }
 

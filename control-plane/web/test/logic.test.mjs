@@ -35,7 +35,7 @@ test('an address names a page', () => {
 });
 
 test('every error has a reason in plain words, and says whether it is tried again', () => {
-  assert.match(explain({ type: 'networkError', details: 'manifestLoadError', status: 404 }).text, /not on the media server/);
+  assert.match(explain({ type: 'networkError', details: 'manifestLoadError', status: 404 }).text, /does not have this stream/);
   assert.match(explain({ type: 'networkError', details: 'manifestLoadError', status: 503 }).text, /503/);
   assert.match(explain({ type: 'networkError', details: 'levelLoadTimeOut' }).text, /too long/);
   assert.match(explain({ type: 'networkError', details: 'fragLoadError' }).text, /cannot be reached/);

@@ -3,7 +3,7 @@ import workerPath from 'hls.js/dist/hls.worker.js?url';
 
 import { backoff } from '../backoff';
 import { Stalls } from './stalls';
-import { type Phase, type Rung, type Stats, type Trouble, rungLabel } from './state';
+import { type Phase, type Rung, type Stats, type Trouble, rungLabel, rungName } from './state';
 import { explain } from './trouble';
 
 /** What the page is told. */
@@ -41,6 +41,7 @@ export class Player {
   private readonly errors: Stats['errors'] = [];
   private readonly off = new AbortController();
   private phaseNow: Phase = 'connecting';
+  private readonly openedMs = performance.now();
   private firstFrameMs: number | null = null;
   private failures = 0;
   private lastFailure = 0;
@@ -129,6 +130,7 @@ export class Player {
       stalls: this.stalls.count,
       stalledMs: Math.round(this.stalls.totalMs),
       firstFrameMs: this.firstFrameMs,
+      startupMs: this.firstFrameMs === null ? null : Math.round(this.firstFrameMs - this.openedMs),
       droppedFrames: quality?.droppedVideoFrames ?? 0,
       playbackRate: video.playbackRate,
       currentTime: video.currentTime,
@@ -228,7 +230,7 @@ export class Player {
   private tellRungs(): void {
     const hls = this.hls;
     if (!hls) return;
-    const rungs = hls.levels.map((level, index) => ({ index, label: rungLabel(level) })).reverse();
+    const rungs = hls.levels.map((level, index) => ({ index, label: rungLabel(level), name: rungName(level) })).reverse();
     this.listener.rungs(rungs, hls.currentLevel, hls.autoLevelEnabled);
   }
 

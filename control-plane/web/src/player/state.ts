@@ -5,6 +5,8 @@ export type Phase = 'connecting' | 'playing' | 'buffering' | 'reconnecting' | 'e
 export interface Rung {
   index: number;
   label: string;
+  /** Short, for the closed menu. */
+  name: string;
 }
 
 /** Why playback does not go, in plain words, and whether the viewer could do anything. */
@@ -29,6 +31,8 @@ export interface Stats {
   stalledMs: number;
   /** From opening the page to the first picture. */
   firstFrameMs: number | null;
+  /** From the moment that the page knew of the stream to the first picture. */
+  startupMs: number | null;
   droppedFrames: number;
   playbackRate: number;
   currentTime: number;
@@ -42,9 +46,14 @@ export interface Stats {
   errors: { at: number; type: string; details: string; fatal: boolean }[];
 }
 
-export function rungLabel(level: { height: number; width: number; bitrate: number; frameRate?: number }): string {
-  const rate = `${(level.bitrate / 1e6).toFixed(1)} Mbit/s`;
-  if (!level.height) return rate;
+/** What a rung is called. */
+export function rungName(level: { height: number; frameRate?: number }): string {
+  if (!level.height) return 'sound';
   const fps = level.frameRate && level.frameRate > 31 ? String(Math.round(level.frameRate)) : '';
-  return `${level.height}p${fps} · ${rate}`;
+  return `${level.height}p${fps}`;
+}
+
+/** A rung's name with what it costs. */
+export function rungLabel(level: { height: number; bitrate: number; frameRate?: number }): string {
+  return `${rungName(level)} · ${(level.bitrate / 1e6).toFixed(1)} Mbit/s`;
 }

@@ -14,7 +14,7 @@ export function explain(fault: Fault): Trouble {
     return { text: 'This browser cannot decode this stream’s format. Another browser may.', retrying: false };
   }
   if (type === 'networkError') {
-    if (status === 404) return { text: 'The stream is not on the media server yet.', retrying: true };
+    if (status === 404) return { text: 'The media server does not have this stream right now.', retrying: true };
     if (status === 401 || status === 403) {
       return { text: 'The media server refuses this page. Load it again, or log in.', retrying: true };
     }
