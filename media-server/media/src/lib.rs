@@ -3,9 +3,9 @@
 
 pub mod aac;
 mod bits;
+pub mod cmaf;
 pub mod h264;
 pub mod ladder;
-pub mod cmaf;
 pub mod packager;
 pub mod playlist;
 pub mod segmenter;
