@@ -356,7 +356,7 @@ impl Default for Profile {
 
 /// `default`: a ladder down to a phone on a bad line. `source`: the publisher's own bits and nothing else.
 fn default_profiles() -> BTreeMap<String, Profile> {
-    let rung = |name: &str, height, fps, kbit| Rung {
+    let rung = |name: &str, height, fps, kbit: u32| Rung {
         name: name.into(),
         height,
         fps,

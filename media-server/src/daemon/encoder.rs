@@ -50,7 +50,8 @@ pub(super) fn factory(
                     name: r.name,
                     width: r.width,
                     height: r.height,
-                    fps: r.fps,
+                    // Every frame is kept where the source's rate is low enough already.
+                    fps: r.fps.filter(|_| r.every > 1),
                     video_bitrate: r.video_bitrate,
                 })
                 .collect(),

@@ -13,17 +13,17 @@ type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 pub(super) struct Logging(Option<reload::Handle<Lines, Registry>>);
 
 fn lines(format: LogFormat) -> Lines {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     match format {
-        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter).boxed(),
-        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).with_filter(filter).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
+        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
     }
 }
 
 /// Begins to log. In a process that logs already (a test), that stays.
 pub(super) fn start(format: LogFormat) -> Logging {
     let (layer, handle) = reload::Layer::new(lines(format));
-    Logging(tracing_subscriber::registry().with(layer).try_init().is_ok().then_some(handle))
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    Logging(tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok().then_some(handle))
 }
 
 impl Logging {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use media::Span;
-use media::ladder::{Profile, RungWish};
+use media::ladder::{Profile, RungCodec, RungWish};
 use media::segmenter::Targets;
 
 use super::DaemonError;
@@ -51,7 +51,7 @@ fn ladder(profile: &config::Profile) -> Profile {
         fps: (rung.fps > 0.0).then_some(rung.fps),
         video_bitrate: rung.video_bitrate.0,
         audio_bitrate: rung.audio_bitrate.0,
-        codec: media::ladder::Codec::H264,
+        codec: RungCodec::H264,
     };
     Profile { passthrough: profile.passthrough, rungs: profile.rungs.iter().map(wish).collect() }
 }

@@ -270,7 +270,7 @@ impl Run {
             return;
         }
         let ladder = ladder::plan(&video, video.frame_rate, &self.profile);
-        self.missing = ladder.dropped.clone();
+        self.missing = ladder.dropped.iter().map(|(name, why)| (name.clone(), why.to_string())).collect();
         self.source_video = Some(video.clone());
         let format = Format::Video(video.clone());
         if ladder.passthrough {

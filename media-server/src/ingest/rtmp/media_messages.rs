@@ -95,7 +95,7 @@ impl MediaMessages {
         arrived: Instant,
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
-        let Ok(tag) = VideoTag::parse(payload) else { return Ok(damaged(publisher)) };
+        let Ok(tag) = VideoTag::parse(&payload) else { return Ok(damaged(publisher)) };
         if tag.codec != VideoCodec::H264 {
             return Err(Refusal::VideoCodec(tag.codec.name().to_string()));
         }
@@ -128,7 +128,7 @@ impl MediaMessages {
         arrived: Instant,
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
-        let Ok(tag) = AudioTag::parse(payload) else { return Ok(damaged(publisher)) };
+        let Ok(tag) = AudioTag::parse(&payload) else { return Ok(damaged(publisher)) };
         if tag.codec != AudioCodec::Aac {
             return Err(Refusal::AudioCodec(tag.codec.name().to_string()));
         }
