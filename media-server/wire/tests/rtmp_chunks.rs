@@ -115,6 +115,19 @@ fn a_body_that_starts_like_the_timestamp_is_not_eaten() {
 }
 
 #[test]
+fn a_peer_that_leaves_timestamps_out_is_known_from_then_on() {
+    // The second message's continuation is the expected timestamp to the byte, and ends with it.
+    let mut picture = body(132, 7);
+    picture[128..].copy_from_slice(&LATE.to_be_bytes());
+    let mut wire = Wire::default();
+    wire.message_in(Dialect::Omits, 6, LATE, VIDEO, &body(300, 8), 128);
+    wire.message_in(Dialect::Omits, 6, LATE, VIDEO, &picture, 128);
+    let mut session = live();
+    feed(&mut session, &wire).unwrap();
+    assert_eq!(events(&mut session), [video(LATE, &body(300, 8)), video(LATE, &picture)]);
+}
+
+#[test]
 fn a_bare_header_starts_a_message_after_an_extended_one_in_both_dialects() {
     for repeated in [&LATE.to_be_bytes()[..], &[]] {
         let mut session = live();

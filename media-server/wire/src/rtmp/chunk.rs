@@ -83,6 +83,9 @@ pub(super) struct ChunkReader {
     /// Memory of all unfinished bodies.
     buffered: usize,
     pub(super) media: Media,
+    /// The peer has been seen to leave extended timestamps out of continuations: it always does, so that no body
+    /// that looks like one is taken for it, and no chunk waits for the bytes that would tell.
+    omits: bool,
 }
 
 impl ChunkReader {
@@ -96,6 +99,7 @@ impl ChunkReader {
             chunk_size: FIRST_CHUNK_SIZE,
             buffered: 0,
             media: Media::Nothing,
+            omits: false,
         }
     }
 
@@ -197,14 +201,20 @@ impl ChunkReader {
         self.carried = self.carried.saturating_sub(count);
     }
 
-    fn parse(&self, bytes: &[u8], at: u64) -> Result<Option<header::Header>, SessionError> {
+    fn parse(&mut self, bytes: &[u8], at: u64) -> Result<Option<header::Header>, SessionError> {
         let Some((format, chunk_stream, cursor)) = header::basic(bytes) else { return Ok(None) };
         let known = self.find(chunk_stream).and_then(|index| self.streams.get(index));
         // A type 1 header may come first: librtmp's pings do.
         if known.is_none() && matches!(format, header::Format::SameLength | header::Format::Same) {
             return Err(SessionError::MissingHeader { chunk_stream, at });
         }
-        Ok(header::rest(format, chunk_stream, cursor, known.and_then(ChunkStream::expected)))
+        let continues = format == header::Format::Same && known.is_some_and(|stream| stream.unfinished);
+        let expected = if continues && self.omits { None } else { known.and_then(ChunkStream::expected) };
+        let header = header::rest(format, chunk_stream, cursor, expected);
+        if continues && expected.is_some() {
+            self.omits = header.is_some_and(|header| !header.extended);
+        }
+        Ok(header)
     }
 
     fn find(&self, id: u32) -> Option<usize> {
@@ -312,7 +322,7 @@ impl ChunkReader {
                 return Ok(None);
             }
             // The common case without the detour: the next chunk continues this message with a one-byte header.
-            let plain = stream.continues_plainly() && (2..64).contains(&stream.id);
+            let plain = (self.omits || stream.continues_plainly()) && (2..64).contains(&stream.id);
             if !plain || self.carried > 0 || input.rest().first() != Some(&(0xC0 | stream.id as u8)) {
                 return Ok(None);
             }
