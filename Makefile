@@ -47,7 +47,8 @@ deps: ## install what is missing to build, by apt (scripts/apt-packages.txt)
 
 web: $(WEB)/node_modules/.built $(PLAYER)/node_modules/.built ## build the pages that the programs embed
 
-# npm runs only where a lock file or a source is newer than what was made of it.
+# npm runs only where a lock file or a source is newer than what was made of it. `install --no-save` and not `ci`:
+# it takes every version from the lock too, but accepts a lock that lists this platform's optional packages alone.
 $(WEB)/node_modules/.built: $(WEB)/node_modules/.installed $(shell find $(WEB) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 	npm --prefix $(WEB) run --silent build
 	@touch $@
@@ -55,6 +56,6 @@ $(PLAYER)/node_modules/.built: $(PLAYER)/node_modules/.installed $(PLAYER)/index
 	npm --prefix $(PLAYER) run --silent build
 	@touch $@
 %/node_modules/.installed: %/package-lock.json
-	npm --prefix $* ci --no-audit --no-fund --loglevel=error
+	npm --prefix $* install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 $(WEB)/node_modules/.installed $(PLAYER)/node_modules/.installed: | deps
