@@ -64,7 +64,8 @@ impl Metrics {
     pub fn new() -> Self {
         // 50 us to 1.6 s: a part is late beyond its own length.
         let buckets = [
-            0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6,
+            0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8,
+            1.6,
         ];
         let mut metrics = Self {
             registry: Arc::default(),

@@ -66,7 +66,11 @@ impl Admin {
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
         if !is_local(request.headers()) {
             // A page that a browser was lured to must not reach loopback under its own name (DNS rebinding).
-            return problem(StatusCode::MISDIRECTED_REQUEST, "host", "the admin API answers to an IP address or localhost only");
+            return problem(
+                StatusCode::MISDIRECTED_REQUEST,
+                "host",
+                "the admin API answers to an IP address or localhost only",
+            );
         }
         let path = request.uri().path().trim_end_matches('/');
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -104,13 +108,19 @@ impl Admin {
                     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
                     response
                 }
-                Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "metrics could not be rendered"),
+                Err(_) => {
+                    problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "metrics could not be rendered")
+                }
             },
             "/api/v1/reload" => match &*self.last_reload.load() {
                 Some(report) => json(StatusCode::OK, &**report),
                 None => problem(StatusCode::NOT_FOUND, "not-found", "no reload has happened since the start"),
             },
-            _ => problem(StatusCode::NOT_FOUND, "not-found", "see /healthz /readyz /metrics /api/v1/streams /api/v1/reload"),
+            _ => problem(
+                StatusCode::NOT_FOUND,
+                "not-found",
+                "see /healthz /readyz /metrics /api/v1/streams /api/v1/reload",
+            ),
         }
     }
 }
@@ -119,7 +129,10 @@ impl Admin {
 fn is_local(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(http::header::HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(n, _)| n);
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok()
 }
@@ -137,7 +150,9 @@ fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response<Body> 
     match serde_json::to_string(value) {
         Ok(body) => {
             let mut response = text(status, body);
-            response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "json", "the answer could not be written"),

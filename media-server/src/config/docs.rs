@@ -1,34 +1,94 @@
 //! The sample file and the reference page, made from the types' own defaults and one description a key.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use super::types::Config;
 
 /// Section, key, what it does, and when a change of it takes effect.
 const KEYS: &[(&str, &str, &str, &str)] = &[
-    ("", "data_dir", "Where everything that must outlive the process is kept. `$WEIR_DATA` overrides it.", RESTART),
+    (
+        "",
+        "data_dir",
+        "Where everything that must outlive the process is kept. `$WEIR_DATA` overrides it.",
+        RESTART,
+    ),
     ("node", "name", "This machine's name in events.", RESTART),
-    ("log", "format", "`text` for people, `json` for collectors. What is logged: `RUST_LOG` (default `info`).", LIVE),
+    (
+        "log",
+        "format",
+        "`text` for people, `json` for collectors. What is logged: `RUST_LOG` (default `info`).",
+        LIVE,
+    ),
     ("rtmp", "listen", "Where publishers connect; `\"\"` for nowhere.", LISTENER),
     ("rtmp", "max_connections", "Connections at a time; more are refused.", RESTART),
-    ("rtmp", "idle_timeout_ms", "A connection that has not published, or a publisher that has sent no media, for so long is closed.", PUBLISH),
+    (
+        "rtmp",
+        "idle_timeout_ms",
+        "A connection that has not published, or a publisher that has sent no media, for so long is closed.",
+        PUBLISH,
+    ),
     ("rtmp", "max_message_bytes", "Longest audio or video message.", PUBLISH),
     ("http", "listen", "Where players connect; `\"\"` for nowhere.", LISTENER),
     ("http", "max_connections", "Connections at a time; more wait.", RESTART),
     ("http", "max_blocked_requests", "Requests that wait for media at a time; more get 503.", RESTART),
-    ("http", "cors_origins", "Origins whose pages may play: `[\"*\"]`, or `[\"https://example.org\"]`.", LIVE),
-    ("admin", "listen", "Where operators and the control plane connect; loopback only, it has no password.", LISTENER),
-    ("admission", "mode", "Who decides about a publish: `webhook` (the control plane), `static` (`keys` below), `open` (nobody: the key is the stream's name).", PUBLISH),
+    (
+        "http",
+        "cors_origins",
+        "Origins whose pages may play: `[\"*\"]`, or `[\"https://example.org\"]`.",
+        LIVE,
+    ),
+    (
+        "admin",
+        "listen",
+        "Where operators and the control plane connect; loopback only, it has no password.",
+        LISTENER,
+    ),
+    (
+        "admission",
+        "mode",
+        "Who decides about a publish: `webhook` (the control plane), `static` (`keys` below), `open` (nobody: the key is the stream's name).",
+        PUBLISH,
+    ),
     ("admission", "url", "The control plane's endpoint for publishes and events.", PUBLISH),
     ("admission", "timeout_ms", "How long it may take; then the publish is denied.", PUBLISH),
-    ("admission", "secret", "`whsec_…`, the secret that signs requests; `\"\"` reads `secret_file`.", PUBLISH),
-    ("admission", "secret_file", "Where the secret is kept, made where absent; `\"\"` means `webhook.secret` in `data_dir`.", PUBLISH),
+    (
+        "admission",
+        "secret",
+        "`whsec_…`, the secret that signs requests; `\"\"` reads `secret_file`.",
+        PUBLISH,
+    ),
+    (
+        "admission",
+        "secret_file",
+        "Where the secret is kept, made where absent; `\"\"` means `webhook.secret` in `data_dir`.",
+        PUBLISH,
+    ),
     ("admission", "profile", "Ladder profile of streams in mode `open`.", PUBLISH),
-    ("admission", "keys", "Mode `static`: `[{ key = \"…\", stream = \"…\", profile = \"default\" }]`.", PUBLISH),
-    ("hls", "part_ms", "Nominal part length; PART-TARGET is 1 ms more, for sources with millisecond timestamps.", RUN),
-    ("hls", "segment_ms", "Segment length aimed at: each segment is the GOP nearest to it. Set the encoders' keyframe interval to this.", RUN),
+    (
+        "admission",
+        "keys",
+        "Mode `static`: `[{ key = \"…\", stream = \"…\", profile = \"default\" }]`.",
+        PUBLISH,
+    ),
+    (
+        "hls",
+        "part_ms",
+        "Nominal part length; PART-TARGET is 1 ms more, for sources with millisecond timestamps.",
+        RUN,
+    ),
+    (
+        "hls",
+        "segment_ms",
+        "Segment length aimed at: each segment is the GOP nearest to it. Set the encoders' keyframe interval to this.",
+        RUN,
+    ),
     ("hls", "window_segments", "Segments in a playlist.", RUN),
-    ("hls", "reconnect_window_ms", "How long a publisher may be gone and come back into the same playlists.", RUN),
+    (
+        "hls",
+        "reconnect_window_ms",
+        "How long a publisher may be gone and come back into the same playlists.",
+        RUN,
+    ),
     ("hls", "silence_ms", "A publisher silent for so long gives way to a newcomer with its key.", RUN),
     ("hls", "max_streams", "Streams at a time, live or ended a moment ago.", PUBLISH),
     ("transcode", "preset", "x264's speed preset, `ultrafast` to `veryslow`.", PUBLISH),
@@ -54,25 +114,37 @@ pub fn sample() -> String {
     let mut open = "";
     for (section, key, told, _) in KEYS {
         if *section != open {
-            // Writing to a String cannot fail; so with every write below.
-            let _ = write!(out, "\n[{section}]\n");
+            put(&mut out, format_args!("\n[{section}]\n"));
             open = section;
         }
-        let _ = writeln!(out, "# {told}");
-        let _ = writeln!(out, "{key} = {}", value(&defaults, section, key));
+        put_line(&mut out, format_args!("# {told}"));
+        put_line(&mut out, format_args!("{key} = {}", value(&defaults, section, key)));
     }
-    let _ = write!(out, "\n# {LADDER}\n");
+    put(&mut out, format_args!("\n# {LADDER}\n"));
     for (name, profile) in Config::default().profiles {
-        let _ = write!(out, "[profiles.{name}]\n# The publisher's own video is the top rung.\npassthrough = {}\n", profile.passthrough);
-        let _ = writeln!(out, "rungs = [");
+        put(
+            &mut out,
+            format_args!(
+                "[profiles.{name}]\n# The publisher's own video is the top rung.\npassthrough = {}\n",
+                profile.passthrough
+            ),
+        );
+        put_line(&mut out, format_args!("rungs = ["));
         for rung in profile.rungs {
-            let _ = writeln!(
-                out,
-                "  {{ name = \"{}\", height = {}, fps = {:?}, video_bitrate = \"{}k\", audio_bitrate = \"{}k\", codec = \"{}\" }},",
-                rung.name, rung.height, rung.fps, rung.video_bitrate.0 / 1000, rung.audio_bitrate.0 / 1000, rung.codec
+            put_line(
+                &mut out,
+                format_args!(
+                    "  {{ name = \"{}\", height = {}, fps = {:?}, video_bitrate = \"{}k\", audio_bitrate = \"{}k\", codec = \"{}\" }},",
+                    rung.name,
+                    rung.height,
+                    rung.fps,
+                    rung.video_bitrate.0 / 1000,
+                    rung.audio_bitrate.0 / 1000,
+                    rung.codec
+                ),
             );
         }
-        let _ = write!(out, "]\n\n");
+        put(&mut out, format_args!("]\n\n"));
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
@@ -93,11 +165,15 @@ pub fn reference() -> String {
     );
     for (section, key, told, when) in KEYS {
         let name = if section.is_empty() { (*key).to_owned() } else { format!("{section}.{key}") };
-        let _ = writeln!(out, "| `{name}` | `{}` | {told} | {when} |", value(&defaults, section, key));
+        put_line(
+            &mut out,
+            format_args!("| `{name}` | `{}` | {told} | {when} |", value(&defaults, section, key)),
+        );
     }
-    let _ = write!(
-        out,
-        "\n## Ladders: `[profiles.NAME]`\n\n{LADDER}\n\n| key | default | what |\n|---|---|---|\n\
+    put(
+        &mut out,
+        format_args!(
+            "\n## Ladders: `[profiles.NAME]`\n\n{LADDER}\n\n| key | default | what |\n|---|---|---|\n\
          | `passthrough` | `true` | the publisher's own video is the top rung |\n\
          | `rungs[].name` | | its folder in addresses |\n\
          | `rungs[].height` | `0` | the picture's short side in pixels; 0 keeps the source's |\n\
@@ -106,15 +182,38 @@ pub fn reference() -> String {
          | `rungs[].audio_bitrate` | `128000` | bits a second of audio that has to be encoded; AAC is passed through, so nothing is encoded from RTMP |\n\
          | `rungs[].codec` | `\"h264\"` | the only one for now |\n\n\
          The built-in `default` ladder:\n\n| rung | height | fps | video |\n|---|---|---|---|\n"
+        ),
     );
     for rung in Config::default().profiles.get("default").into_iter().flat_map(|p| &p.rungs) {
-        let _ = writeln!(out, "| {} | {} | {} | {}k |", rung.name, rung.height, rung.fps, rung.video_bitrate.0 / 1000);
+        put_line(
+            &mut out,
+            format_args!(
+                "| {} | {} | {} | {}k |",
+                rung.name,
+                rung.height,
+                rung.fps,
+                rung.video_bitrate.0 / 1000
+            ),
+        );
     }
     out
 }
 
+fn put(out: &mut String, text: fmt::Arguments<'_>) {
+    out.push_str(&text.to_string());
+}
+
+fn put_line(out: &mut String, text: fmt::Arguments<'_>) {
+    put(out, text);
+    out.push('\n');
+}
+
 fn value(defaults: &toml::Table, section: &str, key: &str) -> String {
-    let table = if section.is_empty() { Some(defaults) } else { defaults.get(section).and_then(toml::Value::as_table) };
+    let table = if section.is_empty() {
+        Some(defaults)
+    } else {
+        defaults.get(section).and_then(toml::Value::as_table)
+    };
     table.and_then(|t| t.get(key)).map(ToString::to_string).unwrap_or_default()
 }
 
@@ -149,13 +248,19 @@ mod tests {
     #[test]
     fn the_files_in_the_repository_are_fresh() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for (path, text) in [("conf/media-server.toml", sample()), ("docs/config-media-server.md", reference())] {
+        for (path, text) in
+            [("conf/media-server.toml", sample()), ("docs/config-media-server.md", reference())]
+        {
             let path = root.join(path);
             if std::env::var_os("UPDATE").is_some() {
                 std::fs::write(&path, &text).expect("write");
             }
             let kept = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(kept == text, "{} is stale: run UPDATE=1 cargo test -p media-server config::docs", path.display());
+            assert!(
+                kept == text,
+                "{} is stale: run UPDATE=1 cargo test -p media-server config::docs",
+                path.display()
+            );
         }
     }
 }

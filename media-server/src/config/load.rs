@@ -73,9 +73,9 @@ fn explain(message: &str, section: &str) -> (String, String) {
     let unknown = quoted.next().unwrap_or_default();
     let known: Vec<&str> = quoted.collect();
     let key = if section.is_empty() { unknown.to_owned() } else { format!("{section}.{unknown}") };
-    let nearest = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown))
-    });
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
     let told = match nearest {
         Some(nearest) if strsim::jaro_winkler(nearest, unknown) > 0.7 => {
             format!("unknown key; did you mean `{nearest}`? (known here: {})", known.join(", "))
@@ -89,13 +89,14 @@ fn explain(message: &str, section: &str) -> (String, String) {
 fn offset_of(table: &DeTable<'_>, key: &str) -> Option<usize> {
     let mut found = None;
     let mut table = table;
-    let mut rest = key.split('.');
-    while let Some(step) = rest.next() {
+    for step in key.split('.') {
         let (name, index) = match step.split_once('[') {
             Some((name, index)) => (name, index.trim_end_matches(']').parse::<usize>().ok()),
             None => (step, None),
         };
-        let Some((written, value)) = table.iter().find(|(k, _)| k.get_ref().as_ref() == name) else { return found };
+        let Some((written, value)) = table.iter().find(|(k, _)| k.get_ref().as_ref() == name) else {
+            return found;
+        };
         found = Some(written.span().start);
         let mut value = value;
         if let (Some(index), DeValue::Array(items)) = (index, value.get_ref()) {
@@ -131,7 +132,10 @@ mod tests {
     #[test]
     fn an_unknown_key_names_its_line_and_the_nearest_key() {
         let text = complaint("[hls]\npart_ms = 333\nsegmnt_ms = 2000\n");
-        assert!(text.starts_with("weir.toml:3: hls.segmnt_ms: unknown key; did you mean `segment_ms`?"), "{text}");
+        assert!(
+            text.starts_with("weir.toml:3: hls.segmnt_ms: unknown key; did you mean `segment_ms`?"),
+            "{text}"
+        );
         let text = complaint("\n[htttp]\n");
         assert!(text.contains("weir.toml:2") && text.contains("`http`"), "{text}");
         let text = complaint("[profiles.default]\nrungs = [{ name = \"a\", video_bitrat = 1 }]\n");
@@ -140,7 +144,9 @@ mod tests {
 
     #[test]
     fn every_problem_is_told_at_once_with_its_line() {
-        let text = complaint("[hls]\npart_ms = 5\nsegment_ms = 2000\nwindow_segments = 1\n\n[http]\ncors_origins = [\"no origin\"]\n");
+        let text = complaint(
+            "[hls]\npart_ms = 5\nsegment_ms = 2000\nwindow_segments = 1\n\n[http]\ncors_origins = [\"no origin\"]\n",
+        );
         assert!(text.contains("weir.toml:2: hls.part_ms: "), "{text}");
         assert!(text.contains("weir.toml:4: hls.window_segments: "), "{text}");
         assert!(text.contains("weir.toml:7: http.cors_origins"), "{text}");
@@ -148,7 +154,9 @@ mod tests {
 
     #[test]
     fn a_rung_is_named_by_its_own_line() {
-        let text = complaint("[profiles.x]\nrungs = [\n  { name = \"a\", video_bitrate = \"800k\" },\n  { name = \"a\", video_bitrate = 5 },\n]\n");
+        let text = complaint(
+            "[profiles.x]\nrungs = [\n  { name = \"a\", video_bitrate = \"800k\" },\n  { name = \"a\", video_bitrate = 5 },\n]\n",
+        );
         assert!(text.contains("weir.toml:4: profiles.x.rungs[1].name"), "{text}");
         assert!(text.contains("weir.toml:4: profiles.x.rungs[1].video_bitrate"), "{text}");
     }
@@ -159,7 +167,10 @@ mod tests {
         let config = parse(text, "f").expect("bitrates");
         let rates: Vec<_> = config.profiles["x"].rungs.iter().map(|r| r.video_bitrate).collect();
         assert_eq!(rates, [Bitrate(2_800_000), Bitrate(800_000)]);
-        assert!(complaint("[profiles.x]\nrungs = [{ name = \"a\", video_bitrate = \"fast\" }]").contains("bits a second"));
+        assert!(
+            complaint("[profiles.x]\nrungs = [{ name = \"a\", video_bitrate = \"fast\" }]")
+                .contains("bits a second")
+        );
     }
 
     #[test]

@@ -105,7 +105,8 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         plan.restart = fixed.into_iter().filter_map(|(key, moved)| moved.then_some(key)).collect();
         let names = old.profiles.keys().chain(new.profiles.keys());
         plan.profiles = names.filter(|n| old.profiles.get(*n) != new.profiles.get(*n)).cloned().collect();
-        plan.packaging = old.hls != new.hls || old.transcode != new.transcode || rtmp_rules(old) != rtmp_rules(new);
+        plan.packaging =
+            old.hls != new.hls || old.transcode != new.transcode || rtmp_rules(old) != rtmp_rules(new);
         plan.cors = old.http.cors_origins != new.http.cors_origins;
     }
     if changed(|a, b| a.log == b.log) {
@@ -115,7 +116,10 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         plan.steps.push(Step::SetAdmission);
     }
     if changed(|a, b| {
-        a.profiles == b.profiles && a.hls == b.hls && a.transcode == b.transcode && rtmp_rules(a) == rtmp_rules(b)
+        a.profiles == b.profiles
+            && a.hls == b.hls
+            && a.transcode == b.transcode
+            && rtmp_rules(a) == rtmp_rules(b)
     }) {
         plan.steps.push(Step::SetRules);
     }
@@ -187,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_changed_ladder_waits_for_the_next_publish_of_its_own_streams() {
-        let new = config("[profiles.default]\nrungs = [{ name = \"x\", height = 180, video_bitrate = \"200k\" }]");
+        let new =
+            config("[profiles.default]\nrungs = [{ name = \"x\", height = 180, video_bitrate = \"200k\" }]");
         let plan = diff(Some(&Config::default()), &new);
         assert_eq!(plan.steps, [Step::SetRules]);
         assert_eq!(plan.verdict(&stream("default")).0, Verdict::AtNextPublish);

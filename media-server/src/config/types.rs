@@ -237,7 +237,9 @@ impl<'de> Deserialize<'de> for Bitrate {
             }
         };
         match bits {
-            Some(bits) if bits.is_finite() && (0.0..=f64::from(u32::MAX)).contains(&bits) => Ok(Self(bits.round() as u32)),
+            Some(bits) if bits.is_finite() && (0.0..=f64::from(u32::MAX)).contains(&bits) => {
+                Ok(Self(bits.round() as u32))
+            }
             _ => Err(de::Error::custom("a bitrate is bits a second, e.g. 2800000, \"2800k\" or \"2.8M\"")),
         }
     }
@@ -261,7 +263,9 @@ fn listen<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<Option<Socke
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| de::Error::custom("an address is IP:PORT, e.g. \"0.0.0.0:1935\"; \"\" for none"))
+    text.parse()
+        .map(Some)
+        .map_err(|_| de::Error::custom("an address is IP:PORT, e.g. \"0.0.0.0:1935\"; \"\" for none"))
 }
 
 impl Default for Config {

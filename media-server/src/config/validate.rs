@@ -33,7 +33,8 @@ const PRESETS: [&str; 9] =
 const TAKEN: [&str; 2] = ["source", "audio"];
 
 fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 fn say(problems: &mut Problems, key: impl Into<String>, text: impl Into<String>) {
@@ -56,7 +57,8 @@ fn listeners(config: &Config, problems: &mut Problems) {
         let Some(address) = address else { continue };
         let clash = named.iter().take(at).find(|(_, other)| {
             other.is_some_and(|o| {
-                let same_ip = o.ip() == address.ip() || o.ip().is_unspecified() || address.ip().is_unspecified();
+                let same_ip =
+                    o.ip() == address.ip() || o.ip().is_unspecified() || address.ip().is_unspecified();
                 o.port() == address.port() && o.port() != 0 && same_ip
             })
         });
@@ -65,7 +67,8 @@ fn listeners(config: &Config, problems: &mut Problems) {
         }
     }
     if !config.admin.listen.ip().is_loopback() {
-        let text = "is not a loopback address: the admin API has no password, so it stays on 127.0.0.1 or [::1]";
+        let text =
+            "is not a loopback address: the admin API has no password, so it stays on 127.0.0.1 or [::1]";
         say(problems, "admin.listen", text);
     }
 }

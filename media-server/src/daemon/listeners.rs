@@ -44,8 +44,11 @@ impl Listeners {
     }
 
     /// Serves `make(listener, close, stop)` for RTMP on `socket` in place of what was there.
-    pub(super) fn set_rtmp<F>(&mut self, socket: Option<Bound>, make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F)
-    where
+    pub(super) fn set_rtmp<F>(
+        &mut self,
+        socket: Option<Bound>,
+        make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let open = socket.map(|s| self.open(s, make));
@@ -53,8 +56,11 @@ impl Listeners {
     }
 
     /// As [`Self::set_rtmp`], for players.
-    pub(super) fn set_http<F>(&mut self, socket: Option<Bound>, make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F)
-    where
+    pub(super) fn set_http<F>(
+        &mut self,
+        socket: Option<Bound>,
+        make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let open = socket.map(|s| self.open(s, make));
@@ -62,15 +68,22 @@ impl Listeners {
     }
 
     /// As [`Self::set_rtmp`], for operators.
-    pub(super) fn set_admin<F>(&mut self, socket: Bound, make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F)
-    where
+    pub(super) fn set_admin<F>(
+        &mut self,
+        socket: Bound,
+        make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let open = self.open(socket, make);
         replace(&mut self.admin, Some(open));
     }
 
-    fn open<F>(&self, socket: Bound, make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F) -> Open
+    fn open<F>(
+        &self,
+        socket: Bound,
+        make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F,
+    ) -> Open
     where
         F: Future<Output = ()> + Send + 'static,
     {

@@ -38,7 +38,9 @@ const GRACE: Duration = Duration::from_secs(8);
 pub(crate) enum DaemonError {
     #[error("{0}")]
     Config(#[from] ConfigError),
-    #[error("cannot write to the data folder {path}: {source}; create it, give this user the right, or set data_dir")]
+    #[error(
+        "cannot write to the data folder {path}: {source}; create it, give this user the right, or set data_dir"
+    )]
     DataDir { path: PathBuf, source: std::io::Error },
     #[error("cannot listen for {what} on {address}: {source}; {remedy}")]
     Bind { what: &'static str, address: std::net::SocketAddr, source: std::io::Error, remedy: String },
@@ -93,7 +95,8 @@ pub fn run(path: Option<PathBuf>) -> ExitCode {
 
 fn complain(text: &str, code: u8) -> ExitCode {
     // With standard error closed, the exit code still says it.
-    writeln!(std::io::stderr(), "media-server: {text}").map_or(ExitCode::from(code), |()| ExitCode::from(code))
+    writeln!(std::io::stderr(), "media-server: {text}")
+        .map_or(ExitCode::from(code), |()| ExitCode::from(code))
 }
 
 struct Daemon {
@@ -110,12 +113,17 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn serve(config: Config, path: Option<PathBuf>, logging: logging::Logging) -> Result<(), DaemonError> {
+    async fn serve(
+        config: Config,
+        path: Option<PathBuf>,
+        logging: logging::Logging,
+    ) -> Result<(), DaemonError> {
         settings::prepare_data_dir(&config.data_dir)?;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let metrics = Metrics::new();
-        let program = std::env::current_exe().map_err(|source| DaemonError::System { what: "own program", source })?;
+        let program =
+            std::env::current_exe().map_err(|source| DaemonError::System { what: "own program", source })?;
         let preset = Arc::new(ArcSwap::from_pointee(config.transcode.preset.clone()));
         let rungs = encoder::factory(program, Arc::clone(&preset), tasks.clone(), stop.clone());
         let directory = Directory::new(tasks.clone(), stop.clone(), rungs, metrics.clone());
@@ -152,22 +160,26 @@ impl Daemon {
         tracing::info!("stopping: publishers are told, streams end, viewers finish");
         stop.cancel();
         tasks.close();
-        match tokio::time::timeout(GRACE, tasks.wait()).await {
-            Ok(()) => tracing::info!("stopped, everything ended in order"),
-            Err(_) => tracing::warn!(left = tasks.len(), "stopped, some tasks were cut off after {GRACE:?}"),
+        if tokio::time::timeout(GRACE, tasks.wait()).await.is_ok() {
+            tracing::info!("stopped, everything ended in order");
+        } else {
+            tracing::warn!(left = tasks.len(), grace = ?GRACE, "stopped, some tasks were cut off");
         }
         Ok(())
     }
 
     /// Waits for signals and edits until told to stop.
     async fn live(&mut self) -> Result<(), DaemonError> {
-        let catch = |kind| signal(kind).map_err(|source| DaemonError::System { what: "signal handler", source });
+        let catch =
+            |kind| signal(kind).map_err(|source| DaemonError::System { what: "signal handler", source });
         let mut hang_up = catch(SignalKind::hangup())?;
         let mut terminate = catch(SignalKind::terminate())?;
         let mut interrupt = catch(SignalKind::interrupt())?;
         let mut watcher = self.path.as_deref().and_then(|path| {
             config::watch(path)
-                .map_err(|error| tracing::warn!(%error, "the configuration file cannot be watched: use SIGHUP"))
+                .map_err(
+                    |error| tracing::warn!(%error, "the configuration file cannot be watched: use SIGHUP"),
+                )
                 .ok()
         });
         loop {

@@ -27,11 +27,11 @@ impl Daemon {
     pub(super) async fn reload(&mut self) {
         let report = self.try_reload().await;
         self.admin.metrics.reload(report.outcome);
-        match &report.error {
-            Some(error) => {
-                tracing::error!(outcome = report.outcome, error, "configuration not applied; the old settings stay in force");
-            }
-            None => tracing::info!(outcome = report.outcome, steps = ?report.steps, "configuration reloaded"),
+        if let Some(error) = &report.error {
+            let outcome = report.outcome;
+            tracing::error!(outcome, error, "configuration not applied; the old settings stay in force");
+        } else {
+            tracing::info!(outcome = report.outcome, steps = ?report.steps, "configuration reloaded");
         }
         for verdict in &report.streams {
             tracing::info!(stream = %verdict.stream, verdict = %verdict.verdict, reason = %verdict.reason, "reload");
@@ -98,7 +98,9 @@ impl Daemon {
             match step {
                 Step::BindRtmp(Some(address)) => sockets.rtmp = Some(bind("RTMP", "rtmp", *address).await?),
                 Step::BindHttp(Some(address)) => sockets.http = Some(bind("HTTP", "http", *address).await?),
-                Step::BindAdmin(address) => sockets.admin = Some(bind("the admin API", "admin", *address).await?),
+                Step::BindAdmin(address) => {
+                    sockets.admin = Some(bind("the admin API", "admin", *address).await?);
+                }
                 _ => {}
             }
         }
@@ -143,7 +145,8 @@ impl Daemon {
                 });
             }
             Step::BindAdmin(_) => {
-                let limits = Limits { connections: 256, gauge: prometheus_client::metrics::gauge::Gauge::default() };
+                let limits =
+                    Limits { connections: 256, gauge: prometheus_client::metrics::gauge::Gauge::default() };
                 let admin = self.admin.clone();
                 let Some(socket) = sockets.admin.take() else { return };
                 self.listeners.set_admin(socket, |listener, close, stop| {
@@ -163,7 +166,8 @@ impl Daemon {
         });
         let path = self.config.data_dir.join("media-server.ports.json");
         let temp = path.with_extension("tmp");
-        let written = std::fs::write(&temp, format!("{ports}\n")).and_then(|()| std::fs::rename(&temp, &path));
+        let written =
+            std::fs::write(&temp, format!("{ports}\n")).and_then(|()| std::fs::rename(&temp, &path));
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "could not write the port list");
         }

@@ -28,7 +28,11 @@ pub(super) fn prepare_data_dir(path: &Path) -> Result<(), DaemonError> {
 pub(super) fn rules(config: &Config) -> Rules {
     let ms = |ms: u64| Span::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
     Rules {
-        profiles: config.profiles.iter().map(|(name, profile)| (name.clone(), ladder(profile))).collect::<HashMap<_, _>>(),
+        profiles: config
+            .profiles
+            .iter()
+            .map(|(name, profile)| (name.clone(), ladder(profile)))
+            .collect::<HashMap<_, _>>(),
         settings: Settings {
             targets: Targets {
                 part: ms(config.hls.part_ms),
@@ -79,7 +83,11 @@ fn admission_settings(config: &Config) -> Result<admission::Settings, DaemonErro
             written
                 .keys
                 .iter()
-                .map(|k| StaticKey { key: k.key.0.clone(), stream: k.stream.clone(), profile: k.profile.clone() })
+                .map(|k| StaticKey {
+                    key: k.key.0.clone(),
+                    stream: k.stream.clone(),
+                    profile: k.profile.clone(),
+                })
                 .collect(),
         ),
         config::Mode::Webhook => admission::Mode::Webhook(endpoint(config)?),

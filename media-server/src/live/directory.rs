@@ -105,7 +105,12 @@ impl Directory {
     }
 
     /// Becomes the one publisher of `name`, making the stream where it is not there.
-    pub async fn publish(&self, name: &str, spec: PublishSpec, max_streams: usize) -> Result<Publisher, PublishError> {
+    pub async fn publish(
+        &self,
+        name: &str,
+        spec: PublishSpec,
+        max_streams: usize,
+    ) -> Result<Publisher, PublishError> {
         // A stream may end between lookup and answer; then it is made anew. Twice is enough unless it ends in a loop.
         for _ in 0..3 {
             let handle = self.open(name, &spec, max_streams)?;

@@ -74,7 +74,13 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(name: &Arc<str>, settings: Settings, first_msn: u64, factory: RungFactory, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        name: &Arc<str>,
+        settings: Settings,
+        first_msn: u64,
+        factory: RungFactory,
+        metrics: Metrics,
+    ) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             name: Arc::clone(name),
@@ -217,7 +223,12 @@ impl Run {
     /// A pass-through rung that is no longer offered, kept for those who watch it.
     pub(super) fn retired(&self) -> Option<Rendition> {
         let offered = self.video_renditions();
-        self.source.as_ref().filter(|s| s.published).map(|s| &s.rendition).filter(|s| offered.iter().all(|o| o.name != s.name)).cloned()
+        self.source
+            .as_ref()
+            .filter(|s| s.published)
+            .map(|s| &s.rendition)
+            .filter(|s| offered.iter().all(|o| o.name != s.name))
+            .cloned()
     }
 
     pub(super) fn audio_rendition(&self) -> Option<Rendition> {
@@ -250,7 +261,10 @@ impl Run {
     }
 
     fn tracks_mut(&mut self) -> impl Iterator<Item = &mut Track> {
-        self.source.iter_mut().chain(self.rungs.iter_mut().filter_map(|r| r.track.as_mut())).chain(&mut self.audio)
+        self.source
+            .iter_mut()
+            .chain(self.rungs.iter_mut().filter_map(|r| r.track.as_mut()))
+            .chain(&mut self.audio)
     }
 
     fn packager(&self) -> Packager {
@@ -274,12 +288,11 @@ impl Run {
         self.source_video = Some(video.clone());
         let format = Format::Video(video.clone());
         if ladder.passthrough {
-            match &mut self.source {
-                Some(track) => track.set_format(format),
-                None => {
-                    let declared = self.expect.video_bitrate.unwrap_or(0);
-                    self.source = Some(Track::new("source", self.packager(), format, declared, true));
-                }
+            if let Some(track) = &mut self.source {
+                track.set_format(format);
+            } else {
+                let declared = self.expect.video_bitrate.unwrap_or(0);
+                self.source = Some(Track::new("source", self.packager(), format, declared, true));
             }
         }
         // A rung that is still wanted keeps its track, and with it its playlist; the others end.
@@ -304,12 +317,11 @@ impl Run {
     fn audio_format(&mut self, audio: AudioFormat) {
         self.source_audio = Some(audio.clone());
         let format = Format::Audio(audio);
-        match &mut self.audio {
-            Some(track) => track.set_format(format),
-            None => {
-                let declared = self.expect.audio_bitrate.unwrap_or(0);
-                self.audio = Some(Track::new("audio", self.packager(), format, declared, true));
-            }
+        if let Some(track) = &mut self.audio {
+            track.set_format(format);
+        } else {
+            let declared = self.expect.audio_bitrate.unwrap_or(0);
+            self.audio = Some(Track::new("audio", self.packager(), format, declared, true));
         }
     }
 
@@ -317,12 +329,11 @@ impl Run {
         let fresh = self.packager();
         let Some(slot) = self.rungs.get_mut(rung) else { return Outcome::default() };
         let format = Format::Video(format);
-        match &mut slot.track {
-            Some(track) => track.set_format(format),
-            None => {
-                let plan = &slot.plan;
-                slot.track = Some(Track::new(&plan.name, fresh, format, plan.video_bitrate, false));
-            }
+        if let Some(track) = &mut slot.track {
+            track.set_format(format);
+        } else {
+            let plan = &slot.plan;
+            slot.track = Some(Track::new(&plan.name, fresh, format, plan.video_bitrate, false));
         }
         Outcome { changed: true }
     }
@@ -405,7 +416,8 @@ impl Run {
              the segment length"
         );
         if !self.rungs.is_empty() {
-            let reason = "keyframes too far apart for aligned segments; set the encoder's keyframe interval to 2 s";
+            let reason =
+                "keyframes too far apart for aligned segments; set the encoder's keyframe interval to 2 s";
             self.missing.push(("source".into(), reason.into()));
         }
         Outcome { changed: true }

@@ -95,7 +95,13 @@ pub(super) struct Track {
 }
 
 impl Track {
-    pub(super) fn new(name: &str, mut packager: Packager, format: Format, declared_bitrate: u32, passthrough: bool) -> Self {
+    pub(super) fn new(
+        name: &str,
+        mut packager: Packager,
+        format: Format,
+        declared_bitrate: u32,
+        passthrough: bool,
+    ) -> Self {
         packager.set_format(format.clone());
         let (views, view) = watch::channel(View::new(packager.playlist()));
         let rendition = Rendition {

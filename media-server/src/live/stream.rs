@@ -149,7 +149,8 @@ impl Stream {
         if self.phase == Phase::Ended {
             let msn = self.run.next_msn();
             self.settings = spec.settings.clone();
-            self.run = Run::new(&self.name, spec.settings, msn, Arc::clone(&self.factory), self.metrics.clone());
+            self.run =
+                Run::new(&self.name, spec.settings, msn, Arc::clone(&self.factory), self.metrics.clone());
             self.counters = Arc::new(Counters::default());
         }
         self.run.attach(spec.profile);
@@ -199,7 +200,8 @@ impl Stream {
         if self.phase != Phase::Ended {
             self.end();
         }
-        drop(reply.send(outcome));
+        // Whoever asked may have hung up.
+        let _told = reply.send(outcome).is_ok();
     }
 
     /// The present phase has run out. True when the stream is to be forgotten.
@@ -228,7 +230,8 @@ impl Stream {
     fn window(&self) -> Duration {
         let targets = &self.settings.targets;
         let segments = u32::try_from(targets.window).unwrap_or(u32::MAX);
-        Duration::from_secs_f64(targets.segment.seconds().clamp(0.0, 60.0)).saturating_mul(segments.min(20_000))
+        Duration::from_secs_f64(targets.segment.seconds().clamp(0.0, 60.0))
+            .saturating_mul(segments.min(20_000))
     }
 
     fn inputs(&mut self, batch: &mut Vec<Input>) {

@@ -43,11 +43,17 @@ impl Hls {
         };
         if rest == "hls.min.js" {
             let script = Body::from(bytes::Bytes::from_static(PLAYER));
-            return ("page", respond::ok(script, "text/javascript", HeaderValue::from_static("public, max-age=3600")));
+            return (
+                "page",
+                respond::ok(script, "text/javascript", HeaderValue::from_static("public, max-age=3600")),
+            );
         }
         if rest.is_empty() {
             let page = Body::from(bytes::Bytes::from_static(PAGE.as_bytes()));
-            return ("page", respond::ok(page, "text/html; charset=utf-8", HeaderValue::from_static(cache::LIVE)));
+            return (
+                "page",
+                respond::ok(page, "text/html; charset=utf-8", HeaderValue::from_static(cache::LIVE)),
+            );
         }
         let Some(handle) = self.directory.get(stream) else {
             return ("other", not_found("no such stream is live"));
@@ -185,7 +191,11 @@ fn unavailable(detail: &str) -> Response<Body> {
 }
 
 fn overloaded() -> Response<Body> {
-    problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many requests are waiting for media; try again")
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "too many requests are waiting for media; try again",
+    )
 }
 
 /// Where every other rendition stands (EXT-X-RENDITION-REPORT, 4.4.5.4).
@@ -270,7 +280,7 @@ fn frame_rate(rendition: &Rendition, format: &VideoFormat) -> Option<f64> {
 pub(super) fn method(method: &Method) -> Option<Response<Body>> {
     match *method {
         Method::GET | Method::HEAD => None,
-        Method::OPTIONS => Some(super::respond::Cors::preflight()),
+        Method::OPTIONS => Some(respond::Cors::preflight()),
         _ => Some(respond::method_not_allowed("GET, HEAD, OPTIONS")),
     }
 }

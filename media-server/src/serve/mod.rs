@@ -47,14 +47,18 @@ impl Public {
             (None, Some(rest)) if !rest.is_empty() => {
                 self.hls.answer(rest, request.uri().query(), request.headers()).await
             }
-            (None, _) if path == "/" => ("page", respond::ok(
-                Body::from(String::from("Weir media server. Streams play at /live/STREAM/\n")),
-                "text/plain; charset=utf-8",
-                HeaderValue::from_static(respond::cache::LIVE),
-            )),
-            (None, _) => {
-                ("other", respond::problem(StatusCode::NOT_FOUND, "not-found", "streams play at /live/STREAM/"))
-            }
+            (None, _) if path == "/" => (
+                "page",
+                respond::ok(
+                    Body::from(String::from("Weir media server. Streams play at /live/STREAM/\n")),
+                    "text/plain; charset=utf-8",
+                    HeaderValue::from_static(respond::cache::LIVE),
+                ),
+            ),
+            (None, _) => (
+                "other",
+                respond::problem(StatusCode::NOT_FOUND, "not-found", "streams play at /live/STREAM/"),
+            ),
         };
         self.cors.load().apply(request.headers(), response.headers_mut());
         hls::default_cache(response.headers_mut());

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL,
-    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, LOCATION,
-    ORIGIN, RANGE, RETRY_AFTER, VARY,
+    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE,
+    LOCATION, ORIGIN, RANGE, RETRY_AFTER, VARY,
 };
 use http::{Response, StatusCode};
 use serde_json::json;
@@ -48,7 +48,8 @@ pub fn problem(status: StatusCode, slug: &str, detail: &str) -> Response<Body> {
 
 /// 405 with what would be allowed.
 pub fn method_not_allowed(allow: &'static str) -> Response<Body> {
-    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", &format!("use {allow} here"));
+    let mut response =
+        problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", &format!("use {allow} here"));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
@@ -92,18 +93,24 @@ pub(super) fn playlist(
 
 /// RFC 9110 12.5.3: gzip is listed (or `*`) and not with weight zero.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|item| {
-        let mut pieces = item.split(';').map(str::trim);
-        let coding = pieces.next().unwrap_or_default();
-        let refused = pieces.any(|p| {
-            p.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0))
-        });
-        (coding.eq_ignore_ascii_case("gzip") || coding == "*") && !refused
-    })
+    headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(
+        |item| {
+            let mut pieces = item.split(';').map(str::trim);
+            let coding = pieces.next().unwrap_or_default();
+            let refused = pieces
+                .any(|p| p.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0)));
+            (coding.eq_ignore_ascii_case("gzip") || coding == "*") && !refused
+        },
+    )
 }
 
 /// An immutable media object: entity tag, conditional and range requests (RFC 9110 13 and 14).
-pub(super) fn object(request: &HeaderMap, name: &str, content_type: &'static str, body: Body) -> Response<Body> {
+pub(super) fn object(
+    request: &HeaderMap,
+    name: &str,
+    content_type: &'static str,
+    body: Body,
+) -> Response<Body> {
     let total = body.len();
     let tag = format!("\"{name}\"");
     let mut response = ok(body, content_type, HeaderValue::from_static(cache::IMMUTABLE));
@@ -130,7 +137,8 @@ pub(super) fn object(request: &HeaderMap, name: &str, content_type: &'static str
             }
         }
         Ranged::Unsatisfiable => {
-            response = problem(StatusCode::RANGE_NOT_SATISFIABLE, "range", "the range lies outside the object");
+            response =
+                problem(StatusCode::RANGE_NOT_SATISFIABLE, "range", "the range lies outside the object");
             if let Ok(value) = HeaderValue::from_str(&format!("bytes */{total}")) {
                 response.headers_mut().insert(CONTENT_RANGE, value);
             }
@@ -140,7 +148,9 @@ pub(super) fn object(request: &HeaderMap, name: &str, content_type: &'static str
 }
 
 fn lists_tag(value: &HeaderValue, tag: &str) -> bool {
-    value.to_str().is_ok_and(|v| v.split(',').map(str::trim).any(|t| t == "*" || t.trim_start_matches("W/") == tag))
+    value
+        .to_str()
+        .is_ok_and(|v| v.split(',').map(str::trim).any(|t| t == "*" || t.trim_start_matches("W/") == tag))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -198,7 +208,8 @@ impl Cors {
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("range, if-none-match, if-range"));
+        headers
+            .insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("range, if-none-match, if-range"));
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
         response
     }

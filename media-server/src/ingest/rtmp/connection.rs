@@ -1,9 +1,11 @@
-//! One RTMP connection: reads the socket into `Bytes`, feeds the session, asks admission, hands media on.
+//! One RTMP connection: reads the socket, feeds the session, asks admission, hands media on.
+//!
+//! One read buffer serves the whole connection: the session gathers each message into a buffer of its own, which is
+//! what the player is sent in the end. Nothing of the read buffer is kept, so a slow trickle pins no memory.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
@@ -58,7 +60,12 @@ impl Closed {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, desk: &Desk, stop: CancellationToken) -> Closed {
+pub(super) async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    desk: &Desk,
+    stop: CancellationToken,
+) -> Closed {
     if let Err(error) = socket.set_nodelay(true) {
         return error.into();
     }
@@ -71,7 +78,7 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, desk: &Desk, stop
         peer,
         desk,
         session: Session::new(limits, entropy),
-        read: BytesMut::with_capacity(READ),
+        read: vec![0; READ],
         agent: String::new(),
         live: None,
         idle: rules.idle_timeout,
@@ -87,7 +94,7 @@ struct Connection<'a> {
     peer: SocketAddr,
     desk: &'a Desk,
     session: Session,
-    read: BytesMut,
+    read: Vec<u8>,
     agent: String,
     live: Option<Live>,
     idle: Duration,
@@ -112,33 +119,30 @@ impl Connection<'_> {
             if let Some(live) = &self.live {
                 ended = live.ended.clone();
             }
-            if self.read.capacity() - self.read.len() < READ / 8 {
-                self.read.reserve(READ);
-            }
             let deadline = tokio::time::Instant::from_std(self.heard + self.idle);
             let read = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Closed::Dropped,
                 () = ended.cancelled() => return Closed::Dropped,
-                read = timeout_at(deadline, self.socket.read_buf(&mut self.read)) => read,
+                read = timeout_at(deadline, self.socket.read(&mut self.read)) => read,
             };
-            match read {
+            let length = match read {
                 Err(_) => return Closed::Idle(self.idle),
                 Ok(Err(error)) if is_hang_up(&error) => return Closed::Left,
                 Ok(Err(error)) => return error.into(),
                 Ok(Ok(0)) => return Closed::Left,
-                Ok(Ok(_)) => {}
-            }
-            let bytes = self.read.split().freeze();
-            if let Err(closed) = self.feed(bytes).await {
+                Ok(Ok(length)) => length,
+            };
+            if let Err(closed) = self.feed(length).await {
                 return closed;
             }
         }
     }
 
-    async fn feed(&mut self, bytes: Bytes) -> Result<(), Closed> {
+    /// Takes the first `length` bytes of the read buffer in.
+    async fn feed(&mut self, length: usize) -> Result<(), Closed> {
         let arrived = Instant::now();
-        let fed = self.session.feed(bytes);
+        let fed = self.session.feed_slice(self.read.get(..length).unwrap_or_default());
         while let Some(event) = self.session.next() {
             self.event(event, arrived).await?;
         }
@@ -159,8 +163,12 @@ impl Connection<'_> {
                 }
                 Ok(())
             }
-            Event::Video { timestamp, payload } => self.media(arrived, |m, p| m.video(timestamp, payload, arrived, p)).await,
-            Event::Audio { timestamp, payload } => self.media(arrived, |m, p| m.audio(timestamp, payload, arrived, p)).await,
+            Event::Video { timestamp, payload } => {
+                self.media(arrived, |m, p| m.video(timestamp, &payload, arrived, p)).await
+            }
+            Event::Audio { timestamp, payload } => {
+                self.media(arrived, |m, p| m.audio(timestamp, &payload, arrived, p)).await
+            }
             Event::Unpublish => Err(Closed::Left),
             Event::PlayRefused => Err(Closed::Refused("RTMP playback is not offered".into())),
         }
@@ -181,9 +189,16 @@ impl Connection<'_> {
         Err(Closed::Refused(message))
     }
 
-    async fn publish(&mut self, app: String, key: String, query: Vec<(String, String)>) -> Result<(), Closed> {
+    async fn publish(
+        &mut self,
+        app: String,
+        key: String,
+        query: Vec<(String, String)>,
+    ) -> Result<(), Closed> {
         if self.live.is_some() {
-            return self.refuse("NetStream.Publish.BadName", "this connection already publishes a stream").await;
+            return self
+                .refuse("NetStream.Publish.BadName", "this connection already publishes a stream")
+                .await;
         }
         let id = format!("ses_{}", uuid::Uuid::now_v7().simple());
         let request = PublishRequest {
@@ -205,7 +220,11 @@ impl Connection<'_> {
             Decision::Unreachable { .. } => {
                 // The admission room has logged what failed and what to do.
                 self.desk.metrics.admission("unreachable");
-                self.refuse("NetStream.Publish.Denied", "the server cannot check stream keys at the moment; try again").await
+                self.refuse(
+                    "NetStream.Publish.Denied",
+                    "the server cannot check stream keys at the moment; try again",
+                )
+                .await
             }
         }
     }
@@ -215,7 +234,9 @@ impl Connection<'_> {
         let Some(profile) = rules.profiles.get(&grant.profile) else {
             self.desk.metrics.admission("refused");
             tracing::error!(stream = %grant.stream, profile = %grant.profile, "admission names a profile that [profiles] does not have");
-            return self.refuse("NetStream.Publish.Denied", "the server's ladder profile for this stream is missing").await;
+            return self
+                .refuse("NetStream.Publish.Denied", "the server's ladder profile for this stream is missing")
+                .await;
         };
         let session = SessionInfo {
             session: id.clone(),
@@ -239,13 +260,20 @@ impl Connection<'_> {
             stream = %grant.stream, session = %id, peer = %self.peer, agent = %self.agent, profile = %grant.profile,
             "publishing"
         );
-        let started = EventData::Started { protocol: "rtmp", client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() } };
+        let started = EventData::Started {
+            protocol: "rtmp",
+            client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() },
+        };
         self.desk.outbox.record(&grant.stream, &id, started).await;
         let ended = publisher.ended();
         let messages = MediaMessages::new(publisher.start(), grant.stream.clone());
-        self.live = Some(Live { id, stream: grant.stream, publisher, ended, messages, since: Instant::now() });
+        self.live =
+            Some(Live { id, stream: grant.stream, publisher, ended, messages, since: Instant::now() });
         self.heard = Instant::now();
-        self.session.accept_publish();
+        if !self.session.accept_publish() {
+            // The peer has taken its publish back while it was being decided.
+            return Err(Closed::Left);
+        }
         self.flush().await?;
         Ok(())
     }
@@ -270,7 +298,11 @@ impl Connection<'_> {
     /// Says goodbye, and tells the control plane.
     async fn close(&mut self, closed: &Closed) {
         if matches!(closed, Closed::Dropped | Closed::Idle(_)) && self.live.is_some() {
-            let text = if matches!(closed, Closed::Dropped) { "the stream was ended by the server" } else { "no media arrived" };
+            let text = if matches!(closed, Closed::Dropped) {
+                "the stream was ended by the server"
+            } else {
+                "no media arrived"
+            };
             self.session.fail("NetStream.Unpublish.Success", text);
         }
         if let Err(error) = self.flush().await {
@@ -282,7 +314,9 @@ impl Connection<'_> {
         let Some(live) = self.live.take() else {
             match closed {
                 Closed::Refused(_) | Closed::Left => {}
-                other => tracing::info!(peer = %self.peer, reason = %other, "RTMP connection closed before publishing"),
+                other => {
+                    tracing::info!(peer = %self.peer, reason = %other, "RTMP connection closed before publishing");
+                }
             }
             return;
         };

@@ -91,11 +91,11 @@ impl MediaMessages {
     pub(super) fn video(
         &mut self,
         timestamp: u32,
-        payload: Bytes,
+        payload: &Bytes,
         arrived: Instant,
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
-        let Ok(tag) = VideoTag::parse(&payload) else { return Ok(damaged(publisher)) };
+        let Ok(tag) = VideoTag::parse(payload) else { return damaged(publisher) };
         if tag.codec != VideoCodec::H264 {
             return Err(Refusal::VideoCodec(tag.codec.name().to_string()));
         }
@@ -106,13 +106,20 @@ impl MediaMessages {
                 if self.video.is_none() && !self.in_band_header(arrived, publisher)? {
                     return Ok(());
                 }
-                let Some(Picture { payload, idr: keyframe, .. }) = picture else { return Ok(damaged(publisher)) };
+                let Some(Picture { payload, idr: keyframe, .. }) = picture else {
+                    return damaged(publisher);
+                };
                 let arrival = self.arrival(arrived);
                 let (stamp, repairs) =
                     self.timeline.video(u64::from(timestamp), i64::from(composition_time), arrival);
                 Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
-                let unit =
-                    AccessUnit { dts: stamp.dts, pts: stamp.pts, duration: stamp.duration, keyframe, payload };
+                let unit = AccessUnit {
+                    dts: stamp.dts,
+                    pts: stamp.pts,
+                    duration: stamp.duration,
+                    keyframe,
+                    payload,
+                };
                 publisher.unit(Kind::Video, unit, arrived);
                 Ok(())
             }
@@ -124,11 +131,11 @@ impl MediaMessages {
     pub(super) fn audio(
         &mut self,
         timestamp: u32,
-        payload: Bytes,
+        payload: &Bytes,
         arrived: Instant,
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
-        let Ok(tag) = AudioTag::parse(&payload) else { return Ok(damaged(publisher)) };
+        let Ok(tag) = AudioTag::parse(payload) else { return damaged(publisher) };
         if tag.codec != AudioCodec::Aac {
             return Err(Refusal::AudioCodec(tag.codec.name().to_string()));
         }
@@ -144,12 +151,16 @@ impl MediaMessages {
             }
             AudioPacket::Raw => {
                 let arrival = self.arrival(arrived);
-                let Some(format) = &self.audio else { return Ok(damaged(publisher)) };
+                let Some(format) = &self.audio else { return damaged(publisher) };
                 if tag.data.is_empty() {
                     return Ok(());
                 }
-                let (stamp, repairs) =
-                    self.timeline.audio(u64::from(timestamp), format.frame_samples, format.sample_rate, arrival);
+                let (stamp, repairs) = self.timeline.audio(
+                    u64::from(timestamp),
+                    format.frame_samples,
+                    format.sample_rate,
+                    arrival,
+                );
                 Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
                 let unit = AccessUnit {
                     dts: stamp.dts,
@@ -197,7 +208,7 @@ impl MediaMessages {
             self.set_video(h264::format(&record)?, publisher);
             return Ok(true);
         }
-        damaged(publisher);
+        Counters::add(&publisher.counters().dropped, 1);
         let since = *self.headerless_since.get_or_insert(arrived);
         if arrived.duration_since(since) >= HEADER_PATIENCE {
             return Err(Refusal::NoSequenceHeader(HEADER_PATIENCE));
@@ -211,8 +222,11 @@ impl MediaMessages {
     }
 }
 
-fn damaged(publisher: &Publisher) {
+/// Drops what cannot be used, and counts it.
+#[allow(clippy::unnecessary_wraps, reason = "reads as the answer of a message that was dropped")]
+fn damaged(publisher: &Publisher) -> Result<(), Refusal> {
     Counters::add(&publisher.counters().dropped, 1);
+    Ok(())
 }
 
 /// A frame rate as encoders announce it, to the ratio that they mean.
