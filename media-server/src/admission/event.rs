@@ -1,0 +1,136 @@
+//! What the control plane is told afterwards.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::request::Client;
+
+/// What happened to a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventData {
+    /// `publish.started`: a publisher was admitted and its stream is there.
+    Started {
+        /// `rtmp`, `rtmps`, `srt` or `whip`.
+        protocol: &'static str,
+        /// Who.
+        client: Client,
+    },
+    /// `publish.stopped`: it is gone.
+    Stopped(StoppedData),
+    /// `stream.health`: how it does. The first to go where events pile up.
+    Health(HealthData),
+}
+
+/// How a publish session ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoppedData {
+    /// A stable word: `left`, `idle`, `dropped`, `protocol`, `socket`…; `server-died` is said by the next start.
+    pub reason: &'static str,
+    /// How long it was, in milliseconds.
+    pub duration_ms: u64,
+    /// Bytes of media taken in.
+    pub bytes: u64,
+}
+
+/// How a stream does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthData {
+    /// Kilobits a second taken in.
+    pub bitrate_kbps: u32,
+    /// Thousandths of a frame a second taken in (29970 is 29.97).
+    pub millifps: u32,
+    /// Repairs of its timestamps since it began.
+    pub repairs: u64,
+}
+
+/// An event with all that identifies it. The order of the fields is the order on the wire
+/// (`fixtures/webhook/event-*.json`).
+#[derive(Serialize)]
+pub(super) struct Event<'a> {
+    r#type: &'static str,
+    time: String,
+    node: &'a str,
+    session: &'a str,
+    stream: &'a str,
+    seq: u64,
+    #[serde(flatten)]
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Started { protocol: &'static str, client: Client },
+    Stopped(&'a StoppedData),
+    Health(&'a HealthData),
+}
+
+impl<'a> Event<'a> {
+    pub(super) fn new(
+        node: &'a str,
+        time: OffsetDateTime,
+        stream: &'a str,
+        session: &'a str,
+        seq: u64,
+        data: &'a EventData,
+    ) -> Self {
+        let (r#type, data) = match data {
+            EventData::Started { protocol, client } => {
+                ("publish.started", Data::Started { protocol, client: client.bounded() })
+            }
+            EventData::Stopped(data) => ("publish.stopped", Data::Stopped(data)),
+            EventData::Health(data) => (HEALTH, Data::Health(data)),
+        };
+        Self { r#type, time: rfc3339(time), node, session, stream, seq, data }
+    }
+
+    /// The JSON body, as it is kept, signed and sent.
+    pub(super) fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+}
+
+/// The type of events that may be lost.
+pub(super) const HEALTH: &str = "stream.health";
+
+/// RFC 3339 in UTC with milliseconds, as the contract writes times.
+pub(super) fn rfc3339(time: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    // Fails for no time that has a year of four digits.
+    time.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    /// When the fixtures happen.
+    pub(crate) const INSTANT: OffsetDateTime = datetime!(2026-11-20 20:00 UTC);
+
+    /// Who does it.
+    pub(crate) fn client() -> Client {
+        Client { ip: [203, 0, 113, 7].into(), port: 50012, agent: "FMLE/3.0 (compatible; FMSc/1.0)".into() }
+    }
+
+    fn told(seq: u64, data: &EventData) -> String {
+        let session = "ses_019aa2f5c4007cc0b0a1c2d3e4f50617";
+        String::from_utf8(Event::new("origin-1", INSTANT, "ada", session, seq, data).body().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn events_are_the_fixtures_byte_for_byte() {
+        let started = EventData::Started { protocol: "rtmp", client: client() };
+        assert_eq!(told(1, &started), include_str!("../../../fixtures/webhook/event-publish-started.json"));
+        let stopped =
+            EventData::Stopped(StoppedData { reason: "left", duration_ms: 60_000, bytes: 18_750_000 });
+        assert_eq!(told(2, &stopped), include_str!("../../../fixtures/webhook/event-publish-stopped.json"));
+    }
+
+    #[test]
+    fn times_are_utc_with_milliseconds() {
+        assert_eq!(rfc3339(datetime!(2026-02-03 04:05:06.0078 +01:00)), "2026-02-03T03:05:06.007Z");
+    }
+}

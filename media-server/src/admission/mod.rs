@@ -1,0 +1,24 @@
+//! Who may publish, and telling the control plane what came of it.
+//!
+//! `gate` answers publish requests: by the control plane (a signed webhook), by keys in the configuration, or open to
+//! all. `outbox` keeps events on disk until the control plane has acknowledged them. Nothing here knows a protocol.
+
+mod call;
+#[cfg(test)]
+mod control;
+mod decision;
+mod event;
+mod gate;
+mod name;
+mod outbox;
+mod request;
+mod secret;
+
+pub use call::{CallError, Endpoint};
+pub use decision::{Decision, Grant, Limits, Malformed, Playback, Push};
+pub use event::{EventData, HealthData, StoppedData};
+pub use gate::{Admission, AdmissionError, Mode, Settings, StaticKey};
+pub use name::is_stream_name;
+pub use outbox::{Outbox, SharedEndpoint};
+pub use request::{Client, PublishRequest};
+pub use secret::{SecretError, Secrets, load_or_create_secret};
