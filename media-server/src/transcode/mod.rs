@@ -8,7 +8,6 @@
 //! Not here: which rungs a stream gets (`media::ladder`) and where their segments end (the GOP clock in `live`).
 
 mod attempt;
-mod decimator;
 mod journal;
 mod process;
 mod protocol;

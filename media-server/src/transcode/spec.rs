@@ -34,7 +34,8 @@ pub struct RungSpec {
     pub width: u32,
     /// Picture height in pixels, even.
     pub height: u32,
-    /// Frames a second as (numerator, denominator); `None` keeps every frame of the source.
+    /// Frames a second wished for, as (numerator, denominator): one of every n source frames is kept, n being the
+    /// nearest whole number. `None` keeps every frame.
     pub fps: Option<(u32, u32)>,
     /// Target bit rate in bit/s.
     pub video_bitrate: u32,

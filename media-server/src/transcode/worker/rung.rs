@@ -7,13 +7,9 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
-use media::{AccessUnit, Span, Timestamp};
+use media::{AccessUnit, Span, Timestamp, ladder::Decimator, time::FLICKS_PER_SECOND};
 
-use crate::transcode::{
-    decimator::{Decimator, interval},
-    protocol::FromWorker,
-    spec::RungSpec,
-};
+use crate::transcode::{protocol::FromWorker, spec::RungSpec};
 
 use super::{
     frames::Frames,
@@ -36,6 +32,23 @@ pub(super) struct Plan<'a> {
     pub(super) source_rate: Option<(u32, u32)>,
     /// Frames up to here were delivered by a predecessor.
     pub(super) resume_after: Option<Timestamp>,
+}
+
+impl Plan<'_> {
+    /// One of how many source frames the rung keeps. All, where the source's rate is unknown: leaving frames out by
+    /// guess would be seen.
+    fn every(&self) -> u32 {
+        let (Some(source), Some(rung)) = (self.source_rate, self.spec.fps) else { return 1 };
+        let numerator = u64::from(source.0) * u64::from(rung.1);
+        let denominator = (u64::from(source.1) * u64::from(rung.0)).max(1);
+        u32::try_from((numerator + denominator / 2) / denominator).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// The rung's frame rate, where it is not the source's.
+    fn lower_rate(&self) -> Option<(u32, u32)> {
+        let (numerator, denominator) = self.source_rate?;
+        Some((numerator, denominator.checked_mul(self.every())?)).filter(|_| self.every() > 1)
+    }
 }
 
 /// Adds a rung behind `tee`.
@@ -96,13 +109,13 @@ fn encoder(plan: &Plan<'_>) -> Result<gst::Element, PipelineError> {
     // The GOP clock alone decides where keyframes are.
     encoder.set_property("key-int-max", i32::MAX.cast_unsigned() / 2);
     encoder.set_property("option-string", "scenecut=0");
-    encoder.set_property("threads", threads(spec, plan.source_rate));
+    encoder.set_property("threads", threads(spec, plan.lower_rate().or(plan.source_rate)));
     Ok(encoder)
 }
 
 /// One thread as long as it keeps up with room to spare: slices cost CPU and quality.
-fn threads(spec: &RungSpec, source_rate: Option<(u32, u32)>) -> u32 {
-    let (numerator, denominator) = spec.fps.or(source_rate).unwrap_or((30, 1));
+fn threads(spec: &RungSpec, rate: Option<(u32, u32)>) -> u32 {
+    let (numerator, denominator) = rate.unwrap_or((30, 1));
     let blocks = u64::from(spec.width.div_ceil(16)) * u64::from(spec.height.div_ceil(16));
     let rate = blocks.saturating_mul(u64::from(numerator)) / u64::from(denominator.max(1));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
@@ -115,9 +128,10 @@ fn pad(element: &gst::Element, name: &'static str) -> Result<gst::Pad, PipelineE
 
 /// Leaves out what a predecessor has delivered and what a lower frame rate does not want, before any work on it.
 fn select(queue: &gst::Element, plan: &Plan<'_>, frames: &Arc<Frames>) -> Result<(), PipelineError> {
-    let mut decimator = Decimator::new(plan.source_rate, plan.spec.fps);
+    let mut decimator = Decimator::new(plan.source_rate.unwrap_or((0, 1)), plan.every());
     if let Some(pts) = plan.resume_after {
-        decimator.resume_after(pts);
+        // The predecessor kept this one: the cadence goes on from it.
+        decimator.keep(pts, true);
     }
     let (decimator, resume_after) = (Mutex::new(decimator), plan.resume_after);
     let frames = Arc::clone(frames);
@@ -130,7 +144,7 @@ fn select(queue: &gst::Element, plan: &Plan<'_>, frames: &Arc<Frames>) -> Result
         });
         if wanted { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
     });
-    let Some((numerator, denominator)) = plan.spec.fps.filter(|_| is_decimated(plan)) else { return Ok(()) };
+    let Some((numerator, denominator)) = plan.lower_rate() else { return Ok(()) };
     // x264 plans its bits by the frame rate that the caps name.
     let rate = gst::Fraction::new(numerator.cast_signed(), denominator.cast_signed());
     entry.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
@@ -144,14 +158,6 @@ fn select(queue: &gst::Element, plan: &Plan<'_>, frames: &Arc<Frames>) -> Result
         gst::PadProbeReturn::Ok
     });
     Ok(())
-}
-
-fn is_decimated(plan: &Plan<'_>) -> bool {
-    match (plan.source_rate.and_then(interval), plan.spec.fps.and_then(interval)) {
-        (Some(source), Some(rung)) => source < rung,
-        (None, Some(_)) => true,
-        _ => false,
-    }
 }
 
 /// Asks for an IDR in front of each frame on an edge, in the encoder's own thread, so that it is that frame.
@@ -171,7 +177,9 @@ fn force_keyframes(encoder: &gst::Element, frames: &Arc<Frames>) -> Result<(), P
 fn sink(plan: &Plan<'_>, frames: &Arc<Frames>, outlet: &Arc<Outlet>) -> gst_app::AppSink {
     let mut exit = Exit {
         rung: plan.index,
-        interval: plan.spec.fps.and_then(interval).filter(|_| is_decimated(plan)),
+        interval: plan.lower_rate().map(|(numerator, denominator)| {
+            Span::from_flicks(FLICKS_PER_SECOND * i64::from(denominator) / i64::from(numerator.max(1)))
+        }),
         frames: Arc::clone(frames),
         outlet: Arc::clone(outlet),
         caps: None,
