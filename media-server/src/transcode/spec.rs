@@ -90,7 +90,7 @@ impl Default for Limits {
             hang: Duration::from_secs(2),
             startup: Duration::from_secs(10),
             restarts: 10,
-            restart_window: Duration::from_secs(60),
+            restart_window: Duration::from_mins(1),
         }
     }
 }
