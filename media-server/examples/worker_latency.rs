@@ -4,6 +4,8 @@
 //! `worker_latency PROGRAM`: PROGRAM is the media-server executable. Each round pushes 8 s of 640x360 at 30 fps in
 //! real time and kills the worker at 4 s, in mid-GOP. The first round starts cold, the others with a warm spare.
 
+#![allow(clippy::disallowed_methods, reason = "the program owns its task")]
+
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -110,7 +112,7 @@ impl Round {
                 self.replaced = Some(killed.elapsed());
             }
             (None, Some(pushed)) if unit.pts > Timestamp::from_ticks(2, 1) => {
-                self.delays.push(pushed.elapsed())
+                self.delays.push(pushed.elapsed());
             }
             _ => {}
         }

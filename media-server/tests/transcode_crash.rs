@@ -1,5 +1,7 @@
 //! A worker that dies, hangs or is fed rubbish costs its stream a moment, and never a frame that it could decode.
 
+#![allow(clippy::disallowed_methods, reason = "each test owns its tasks")]
+
 mod transcode_source;
 
 use std::{

@@ -1,5 +1,7 @@
 //! Every source frame comes out of every rung once, at its own PTS, and keyframes are where the GOP clock says.
 
+#![allow(clippy::disallowed_methods, reason = "the test owns its task")]
+
 mod transcode_source;
 
 use media::Timestamp;

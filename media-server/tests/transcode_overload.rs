@@ -1,5 +1,7 @@
 //! A worker that cannot keep up, or whose output nobody reads, never holds up its source.
 
+#![allow(clippy::disallowed_methods, reason = "the test owns its task")]
+
 mod transcode_source;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The worker process by itself: how it ends, and what it may not do.
 
+#![allow(clippy::disallowed_methods, reason = "a process of std has no wait with a deadline")]
+
 use std::{
     io::{Read as _, Write as _},
     os::{fd::OwnedFd, unix::net::UnixStream},
