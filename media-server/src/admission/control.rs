@@ -49,7 +49,6 @@ impl Call {
 /// The control plane. Dropping it closes its port and cuts its connections.
 pub(super) struct ControlPlane {
     pub(super) address: SocketAddr,
-    pub(super) replies: Arc<Mutex<VecDeque<Reply>>>,
     calls: watch::Receiver<Vec<Call>>,
     _tasks: JoinSet<()>,
 }
@@ -76,8 +75,8 @@ impl ControlPlane {
         let replies = Arc::new(Mutex::new(replies.into_iter().collect::<VecDeque<_>>()));
         let (tell, calls) = watch::channel(Vec::new());
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, Arc::clone(&replies), tell));
-        Self { address, replies, calls, _tasks: tasks }
+        tasks.spawn(serve(listener, replies, tell));
+        Self { address, calls, _tasks: tasks }
     }
 
     pub(super) fn endpoint(&self) -> Endpoint {

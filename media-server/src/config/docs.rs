@@ -12,7 +12,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "Where everything that must outlive the process is kept. `$WEIR_DATA` overrides it.",
         RESTART,
     ),
-    ("node", "name", "This machine's name in events.", RESTART),
+    ("node", "name", "This machine's name in events. By default its host name.", RESTART),
     (
         "log",
         "format",
@@ -109,7 +109,8 @@ pub fn sample() -> String {
     let defaults = toml::Table::try_from(Config::default()).unwrap_or_default();
     let mut out = String::from(
         "# Weir media server. Every key has the default that is written here; an empty file is complete.\n\
-         # Check a file with: media-server check-config --config FILE\n",
+         # Lines that start with \"#:\" are keys whose default is worked out, as their comment says.\n\
+         # Check a file with: media-server check-config --config FILE\n\n",
     );
     let mut open = "";
     for (section, key, told, _) in KEYS {
@@ -118,7 +119,10 @@ pub fn sample() -> String {
             open = section;
         }
         put_line(&mut out, format_args!("# {told}"));
-        put_line(&mut out, format_args!("{key} = {}", value(&defaults, section, key)));
+        match worked_out(section, key) {
+            Some((_, example)) => put_line(&mut out, format_args!("#: {key} = {example}")),
+            None => put_line(&mut out, format_args!("{key} = {}", value(&defaults, section, key))),
+        }
     }
     put(&mut out, format_args!("\n# {LADDER}\n"));
     for (name, profile) in Config::default().profiles {
@@ -165,10 +169,11 @@ pub fn reference() -> String {
     );
     for (section, key, told, when) in KEYS {
         let name = if section.is_empty() { (*key).to_owned() } else { format!("{section}.{key}") };
-        put_line(
-            &mut out,
-            format_args!("| `{name}` | `{}` | {told} | {when} |", value(&defaults, section, key)),
-        );
+        let default = match worked_out(section, key) {
+            Some((default, _)) => default.to_owned(),
+            None => format!("`{}`", value(&defaults, section, key)),
+        };
+        put_line(&mut out, format_args!("| `{name}` | {default} | {told} | {when} |"));
     }
     put(
         &mut out,
@@ -206,6 +211,11 @@ fn put(out: &mut String, text: fmt::Arguments<'_>) {
 fn put_line(out: &mut String, text: fmt::Arguments<'_>) {
     put(out, text);
     out.push('\n');
+}
+
+/// For a key whose default is not the same on every machine: what it is, and an example.
+fn worked_out(section: &str, key: &str) -> Option<(&'static str, &'static str)> {
+    ((section, key) == ("node", "name")).then_some(("the host name", "\"origin-1\""))
 }
 
 fn value(defaults: &toml::Table, section: &str, key: &str) -> String {

@@ -6,13 +6,14 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigError, Problem};
+use super::structure::{self, Reading, line_of};
 use super::types::Config;
 use super::validate::validate;
 
 /// A configuration is a page or two; more is a mistake in the path.
 const LONGEST: u64 = 1 << 20;
 
-/// Reads a file; `$WEIR_DATA` moves the data directory.
+/// Reads a file of at most 1 MiB.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let file = path.display().to_string();
     let wrong = |text: String| ConfigError {
@@ -28,61 +29,38 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     parse(&text, &file)
 }
 
-/// Reads a text; `file` names it in errors.
+/// Reads a text; `file` names it in errors. Every mistake is found, not only the first.
 pub fn parse(text: &str, file: &str) -> Result<Config, ConfigError> {
-    let mut config: Config = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| line_of(text, span.start));
-        let message = error.message().trim().replace('\n', " ");
-        let (key, told) = explain(&message, &section_at(text, line));
-        ConfigError { file: file.into(), problems: vec![Problem { line, key, text: told }] }
-    })?;
+    let Reading { config, mut problems } = structure::read(text);
+    let wrong = |problems| Err(ConfigError { file: file.into(), problems });
+    let Some(mut config) = config else { return wrong(problems) };
     for (name, profile) in Config::default().profiles {
         config.profiles.entry(name).or_insert(profile);
     }
-    let problems = validate(&config);
+    let cut: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
+    let table = DeTable::parse(text).ok();
+    for (key, told) in validate(&config) {
+        if cut.iter().any(|cut| is_consequence(&key, cut)) {
+            continue;
+        }
+        let offset = table.as_ref().and_then(|t| offset_of(t.get_ref(), &key));
+        problems.push(Problem { line: offset.map_or(0, |at| line_of(text, at)), key, text: told });
+    }
     if problems.is_empty() {
         return Ok(config);
     }
-    let table = DeTable::parse(text).ok();
-    let located = problems.into_iter().map(|(key, told)| {
-        let offset = table.as_ref().and_then(|t| offset_of(t.get_ref(), &key));
-        Problem { line: offset.map_or(0, |at| line_of(text, at)), key, text: told }
-    });
-    Err(ConfigError { file: file.into(), problems: located.collect() })
+    problems.sort_by_key(|problem| problem.line);
+    wrong(problems)
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
-}
-
-/// The `[table]` that a line stands in.
-fn section_at(text: &str, line: usize) -> String {
-    let header = |l: &str| {
-        let inner = l.trim().strip_prefix('[')?.trim_start_matches('[');
-        inner.split(']').next().map(|s| s.trim().to_owned())
-    };
-    text.lines().take(line).filter_map(header).last().unwrap_or_default()
-}
-
-/// Turns serde's message into key and remedy: an unknown key names the nearest known one.
-fn explain(message: &str, section: &str) -> (String, String) {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    if !message.starts_with("unknown field") {
-        return (section.to_owned(), message.to_owned());
+/// Whether a complaint about `key` may only be there because `cut` could not be read.
+fn is_consequence(key: &str, cut: &str) -> bool {
+    fn place(key: &str) -> impl Iterator<Item = &str> {
+        key.split('.').take(2).map(|step| step.split('[').next().unwrap_or_default())
     }
-    let unknown = quoted.next().unwrap_or_default();
-    let known: Vec<&str> = quoted.collect();
-    let key = if section.is_empty() { unknown.to_owned() } else { format!("{section}.{unknown}") };
-    let nearest = known
-        .iter()
-        .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
-    let told = match nearest {
-        Some(nearest) if strsim::jaro_winkler(nearest, unknown) > 0.7 => {
-            format!("unknown key; did you mean `{nearest}`? (known here: {})", known.join(", "))
-        }
-        _ => format!("unknown key (known here: {})", known.join(", ")),
-    };
-    (key, told)
+    place(key).eq(place(cut))
+        || cut.starts_with("profiles") && key.ends_with("profile")
+        || place(key).next() == Some(cut)
 }
 
 /// Where a key such as `profiles.default.rungs[2].height` stands; the nearest parent that is written, else nothing.
@@ -153,6 +131,60 @@ mod tests {
     }
 
     #[test]
+    fn unknown_keys_wrong_types_and_wrong_values_are_told_together() {
+        let text = complaint(
+            "[hls]\npart_ms = \"x\"\nsegmnt_ms = 2000\nwindow_segments = 1\n\n[rtmp]\nlisten = \"here\"\n\n\
+             [profiles.x]\nrungs = [\n  { name = \"a\" },\n  { name = \"b\", video_bitrate = 1e6, hight = 3 },\n]\n[logg]\n",
+        );
+        let expected = [
+            "weir.toml:2: hls.part_ms: invalid type: string \"x\"; it must be a whole number from 0",
+            "weir.toml:3: hls.segmnt_ms: unknown key; did you mean `segment_ms`?",
+            "weir.toml:4: hls.window_segments: is 1; it must be 4 to 10000",
+            "weir.toml:7: rtmp.listen: ",
+            "weir.toml:11: profiles.x.rungs[0]: missing field `video_bitrate`",
+            "weir.toml:12: profiles.x.rungs[1]",
+            "weir.toml:14: logg: unknown key; did you mean `log`?",
+        ];
+        for line in expected {
+            assert!(text.lines().any(|told| told.starts_with(line)), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_line_that_is_not_toml_is_told() {
+        let text = complaint("[hls]\npart_ms = \nsegment_ms = 2000\n[rtmp\n");
+        assert!(
+            text.contains("weir.toml:2: is not TOML") && text.contains("weir.toml:4: is not TOML"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        for wrong in [
+            "keys = \"hush\"",
+            "keys = [\"hush\"]",
+            "secret = [\"hush\"]",
+            "keys = [{ key = [\"hush\"], stream = \"a\" }]",
+        ] {
+            let text = complaint(&format!("[admission]\n{wrong}\n"));
+            assert!(text.starts_with("weir.toml:2: admission.") && !text.contains("hush"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_or_a_secret_of_no_use_is_found_before_the_start() {
+        for url in ["ftp://a/", "http://", "here", "http://a b/", "http://user:hush@a/"] {
+            let text = complaint(&format!("[admission]\nurl = \"{url}\"\n"));
+            assert!(text.starts_with("weir.toml:2: admission.url: ") && !text.contains("hush"), "{text}");
+        }
+        for secret in ["hush", "whsec_hush", "whsec_c2hvcnQ="] {
+            let text = complaint(&format!("[admission]\nsecret = \"{secret}\"\n"));
+            assert!(text.starts_with("weir.toml:2: admission.secret: ") && !text.contains("hush"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_rung_is_named_by_its_own_line() {
         let text = complaint(
             "[profiles.x]\nrungs = [\n  { name = \"a\", video_bitrate = \"800k\" },\n  { name = \"a\", video_bitrate = 5 },\n]\n",
@@ -181,9 +213,9 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let text = "[admission]\nmode = \"static\"\nsecret = \"whsec_AAAA\"\nkeys = [{ key = \"hush-hush-key\", stream = \"a\" }]\n";
+        let text = "[admission]\nmode = \"static\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\nkeys = [{ key = \"hush-hush-key\", stream = \"a\" }]\n";
         let shown = format!("{:?}", parse(text, "f").expect("static"));
-        assert!(!shown.contains("hush") && !shown.contains("AAAA"), "{shown}");
+        assert!(!shown.contains("hush") && !shown.contains("MfKQ"), "{shown}");
     }
 
     proptest! {

@@ -7,6 +7,7 @@ mod docs;
 mod load;
 mod plan;
 mod problem;
+mod structure;
 mod types;
 mod validate;
 mod watch;

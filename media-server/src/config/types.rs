@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize, de};
 
@@ -36,7 +37,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Node {
-    /// Name in events and metrics.
+    /// Name in events and questions to the control plane; the machine's host name where absent.
     pub name: String,
 }
 
@@ -287,8 +288,19 @@ impl Default for Config {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: "origin-1".into() }
+        Self { name: host_name().to_owned() }
     }
+}
+
+/// The machine's name as one word, asked once: a machine that is renamed while it runs is the same node.
+fn host_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let full = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let word = full.trim().split('.').next().unwrap_or_default().chars().take(64);
+        let plain: String = word.map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        if plain.is_empty() { "origin-1".into() } else { plain }
+    })
 }
 
 impl Default for Rtmp {

@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::types::{Config, Mode, Profile};
 
 type Problems = Vec<(String, String)>;
@@ -91,12 +94,14 @@ fn limits(config: &Config, problems: &mut Problems) {
 fn admission(config: &Config, problems: &mut Problems) {
     let admission = &config.admission;
     within(problems, "admission.timeout_ms", admission.timeout_ms, 50, 60_000);
-    let url = &admission.url;
-    if admission.mode == Mode::Webhook && !(url.starts_with("http://") || url.starts_with("https://")) {
-        say(problems, "admission.url", "is the control plane's endpoint, http:// or https://");
+    if admission.mode == Mode::Webhook && !is_endpoint(&admission.url) {
+        let text =
+            "is the control plane's endpoint, http://HOST:PORT/PATH or https://…, without user and password";
+        say(problems, "admission.url", text);
     }
-    if !admission.secret.0.is_empty() && !admission.secret.0.starts_with("whsec_") {
-        say(problems, "admission.secret", "begins with whsec_ (Standard Webhooks), or is left out");
+    if !admission.secret.0.is_empty() && !admission.secret.0.split_whitespace().all(is_webhook_secret) {
+        let text = "is whsec_ and 24 to 64 bytes in base64 (Standard Webhooks), or is left out";
+        say(problems, "admission.secret", text);
     }
     if !config.profiles.contains_key(&admission.profile) {
         say(problems, "admission.profile", format!("names no profile; there are {}", names(config)));
@@ -120,6 +125,17 @@ fn admission(config: &Config, problems: &mut Problems) {
             say(problems, path("profile"), format!("names no profile; there are {}", names(config)));
         }
     }
+}
+
+fn is_endpoint(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    matches!(uri.scheme_str(), Some("http" | "https")) && !authority.is_empty() && !authority.contains('@')
+}
+
+fn is_webhook_secret(text: &str) -> bool {
+    let bytes = text.strip_prefix("whsec_").and_then(|code| STANDARD.decode(code).ok());
+    bytes.is_some_and(|bytes| (24..=64).contains(&bytes.len()))
 }
 
 fn names(config: &Config) -> String {
