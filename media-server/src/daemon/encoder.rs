@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use media::AccessUnit;
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::live::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
-use crate::transcode::{self, Limits, RungSpec, TranscodeSpec, Transcoder};
+use crate::transcode::{self, Limits, RungSpec, TranscodeSpec, Transcoder, Workers};
 
+/// Dropped, it lets its worker finish what it was given, and then end.
 struct Sink {
     transcoder: Transcoder,
-    /// Ends the worker when the stream lets go.
-    _end: DropGuard,
 }
 
 impl RungSink for Sink {
@@ -32,6 +32,28 @@ impl RungSink for Sink {
     }
 }
 
+/// A spare worker waits while anything is encoded: a crash then costs tens of milliseconds. Without a rung to encode
+/// there is no worker, and no spare.
+struct Spare {
+    workers: Workers,
+    encoders: AtomicUsize,
+}
+
+impl Spare {
+    /// An encoder has given its first unit: now a spare takes no time from it.
+    fn keep(&self) {
+        if let Err(error) = self.workers.keep_spare() {
+            tracing::warn!(%error, "no spare encoder worker: a crash will take longer to mend");
+        }
+    }
+
+    fn leave(&self) {
+        if self.encoders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.workers.release_spare();
+        }
+    }
+}
+
 /// A factory whose workers are `program transcode-worker`, encode with `preset`, and live in `tasks` until `stop`.
 pub(super) fn factory(
     program: PathBuf,
@@ -39,6 +61,7 @@ pub(super) fn factory(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) -> RungFactory {
+    let spare = Arc::new(Spare { workers: Workers::new(program), encoders: AtomicUsize::new(0) });
     Arc::new(move |request: RungRequest| {
         let spec = TranscodeSpec {
             stream: request.stream,
@@ -58,18 +81,26 @@ pub(super) fn factory(
             preset: preset.load().to_string(),
             limits: Limits::default(),
         };
-        let cancel = stop.child_token();
-        let (transcoder, mut made, driver) = transcode::start(spec, program.clone(), cancel.clone());
+        let (transcoder, mut made, driver) =
+            transcode::start(spec, spare.workers.clone(), stop.child_token());
         let (forward, events) = mpsc::channel(256);
+        let spare = Arc::clone(&spare);
+        spare.encoders.fetch_add(1, Ordering::AcqRel);
         tasks.spawn(driver);
         tasks.spawn(async move {
+            let mut kept = false;
             while let Some(event) = made.recv().await {
+                if !kept && matches!(event, transcode::RungEvent::Unit { .. }) {
+                    kept = true;
+                    spare.keep();
+                }
                 if forward.send(translate(event)).await.is_err() {
-                    return;
+                    break;
                 }
             }
+            spare.leave();
         });
-        Rungs { sink: Arc::new(Sink { transcoder, _end: cancel.drop_guard() }), events }
+        Rungs { sink: Arc::new(Sink { transcoder }), events }
     })
 }
 

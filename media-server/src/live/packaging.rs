@@ -127,6 +127,7 @@ impl Run {
     /// A publish session begins; `profile` is its ladder. A later session of the same run goes on after a
     /// DISCONTINUITY.
     pub(super) fn attach(&mut self, profile: Profile) {
+        self.stop_encoder();
         self.profile = profile;
         self.expect = Expect::default();
         self.held_audio.clear();
@@ -139,9 +140,9 @@ impl Run {
         }
     }
 
-    /// The publish session is over: what is on its way is closed and shown.
+    /// The publish session is over: what is on its way is closed and shown. The encoder's last units still come.
     pub(super) fn detach(&mut self) -> Outcome {
-        self.stop_encoder();
+        self.encoder = None;
         let held = std::mem::take(&mut self.held_audio);
         let mut outcome = Outcome::default();
         if self.open {
@@ -149,9 +150,21 @@ impl Run {
                 outcome |= push(self.audio.as_mut(), unit, arrived, None);
             }
         }
-        for track in self.tracks_mut() {
-            if track.packager.flush() {
-                outcome.changed |= track.publish();
+        let draining = self.events.is_some();
+        let rungs = self.rungs.iter_mut().filter_map(|r| r.track.as_mut()).filter(|_| !draining);
+        for track in self.source.iter_mut().chain(&mut self.audio).chain(rungs) {
+            outcome |= flush(track);
+        }
+        outcome
+    }
+
+    /// The encoder has given its last unit.
+    pub(super) fn rungs_ended(&mut self) -> Outcome {
+        self.events = None;
+        let mut outcome = Outcome::default();
+        if self.encoder.is_none() {
+            for track in self.rungs.iter_mut().filter_map(|r| r.track.as_mut()) {
+                outcome |= flush(track);
             }
         }
         outcome
@@ -160,6 +173,7 @@ impl Run {
     /// The run is over for good.
     pub(super) fn end(&mut self) {
         self.detach();
+        self.stop_encoder();
         for track in self.tracks_mut() {
             track.packager.end();
             track.publish();
@@ -449,6 +463,11 @@ impl Run {
         }
         outcome
     }
+}
+
+/// Closes what is open in a track and shows it.
+fn flush(track: &mut Track) -> Outcome {
+    Outcome { changed: track.packager.flush() && track.publish() }
 }
 
 /// Pushes a unit into a track and shows what became available. `metrics` counts the pass-through rung's latency.

@@ -112,10 +112,10 @@ impl Stream {
                     self.inputs(&mut batch);
                 }
                 n = next_rungs(self.run.events.as_mut(), &mut rung_batch) => {
-                    if n == 0 {
-                        self.run.events = None;
-                    }
                     self.rungs(&mut rung_batch);
+                    if n == 0 && self.run.rungs_ended().changed {
+                        self.show();
+                    }
                 }
                 () = sleep_until(deadline) => {
                     if self.run.settle().changed {

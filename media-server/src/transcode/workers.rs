@@ -37,6 +37,14 @@ impl Workers {
         self.refill()
     }
 
+    /// Keeps none any more, and lets the one that waits go.
+    pub fn release_spare(&self) {
+        self.0.keeps_spare.store(false, Relaxed);
+        // Dropped outside the lock: its end of the socket closes, and it leaves.
+        let spare = self.spare().take();
+        drop(spare);
+    }
+
     pub(super) fn program(&self) -> &Path {
         &self.0.program
     }
