@@ -160,6 +160,14 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_is_one_line_of_bounded_length() {
+        let text =
+            complaint(&format!("[profiles.\"a\\n\\u001b[31m{}\"]\npassthrough = 1\n", "x".repeat(100_000)));
+        assert_eq!(text.lines().count(), 2, "the name and the value: {text}");
+        assert!(text.len() < 4000 && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
     fn a_secret_in_the_wrong_place_is_not_repeated() {
         for wrong in [
             "keys = \"hush\"",

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, for the person who has to mend it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,15 +28,32 @@ impl fmt::Display for ConfigError {
             if at > 0 {
                 f.write_str("\n")?;
             }
-            f.write_str(&self.file)?;
+            plain(f, &self.file)?;
             if problem.line > 0 {
                 write!(f, ":{}", problem.line)?;
             }
             if !problem.key.is_empty() {
-                write!(f, ": {}", problem.key)?;
+                f.write_str(": ")?;
+                plain(f, &problem.key)?;
             }
-            write!(f, ": {}", problem.text)?;
+            f.write_str(": ")?;
+            plain(f, &problem.text)?;
         }
         Ok(())
     }
+}
+
+/// Characters of a key or a text that are shown: what a file has in the wrong place can be long.
+const SHOWN: usize = 600;
+
+/// One line of a terminal or a log, whatever the file has in it.
+fn plain(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at >= SHOWN => return f.write_char('…'),
+            c if c.is_control() => write!(f, "{}", c.escape_default())?,
+            c => f.write_char(c)?,
+        }
+    }
+    Ok(())
 }

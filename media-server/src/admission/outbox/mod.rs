@@ -121,7 +121,7 @@ impl Outbox {
             filled: Notify::new(),
             lost: AtomicU64::new(0),
         });
-        for Session { stream, session, seq } in found.sessions {
+        for Session { stream, id: session, seq } in found.sessions {
             shared.lock_books().sessions.insert(session.clone(), seq);
             let data = StoppedData { reason: "server-died", duration_ms: 0, bytes: 0 };
             shared.keep(&stream, &session, &EventData::Stopped(data), OffsetDateTime::now_utc());
@@ -173,7 +173,7 @@ impl Shared {
         let health = matches!(data, EventData::Health(_));
         // A crash between two files tells an end that had no beginning, or tells it twice: never none at all.
         if !over {
-            let on = Session { stream: stream.to_owned(), session: session.to_owned(), seq };
+            let on = Session { stream: stream.to_owned(), id: session.to_owned(), seq };
             self.tell("session file", self.store.on(&on, !health));
         }
         books.order = books.order.saturating_add(1);

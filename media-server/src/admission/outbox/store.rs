@@ -28,8 +28,9 @@ const ON: &str = "on-";
 pub(super) struct Session {
     /// The stream's name.
     pub(super) stream: String,
-    /// The session's name.
-    pub(super) session: String,
+    /// Its own name.
+    #[serde(rename = "session")]
+    pub(super) id: String,
     /// The number of its newest event.
     pub(super) seq: u64,
 }
@@ -78,7 +79,7 @@ impl Store {
             } else {
                 match event(&path, name) {
                     Some((stream, entry)) => {
-                        drop(events.insert((entry.order, entry.id.clone()), (stream, entry)))
+                        events.insert((entry.order, entry.id.clone()), (stream, entry));
                     }
                     None => found.foreign.push(path),
                 }
@@ -108,7 +109,7 @@ impl Store {
     /// Remembers that a session is on, and where its numbers are.
     pub(super) fn on(&self, session: &Session, durable: bool) -> io::Result<()> {
         let body = serde_json::to_vec(session)?;
-        self.write(&on_name(&session.session), &body, durable).map(drop)
+        self.write(&on_name(&session.id), &body, durable).map(drop)
     }
 
     /// The session's end has been kept.
@@ -180,7 +181,7 @@ mod tests {
         let (store, _) = Store::open(folder.path().join("outbox")).unwrap();
         store.keep(12, "evt_b", false, BODY).unwrap();
         store.keep(7, "evt_a", true, br#"{"type":"stream.health","stream":"ada"}"#).unwrap();
-        let session = Session { stream: "ada".into(), session: "ses_1".into(), seq: 3 };
+        let session = Session { stream: "ada".into(), id: "ses_1".into(), seq: 3 };
         store.on(&session, true).unwrap();
         fs::write(folder.path().join("outbox/.new-00000000000000000013-evt_c.json"), "{\"ty").unwrap();
         fs::write(folder.path().join("outbox/notes.txt"), "by hand").unwrap();

@@ -101,7 +101,7 @@ async fn what_fails_is_told_again_under_the_same_id_before_what_follows() {
 async fn one_stream_that_hangs_does_not_hold_up_another() {
     let folder = tempfile::tempdir().unwrap();
     let mut control = ControlPlane::start([Reply::Hang]).await;
-    let running = run(folder.path(), Some(endpoint(control.address, Duration::from_secs(60))));
+    let running = run(folder.path(), Some(endpoint(control.address, Duration::from_secs(90))));
     running.outbox.record("ada", "ses_1", started()).await;
     control.calls(1).await;
     running.outbox.record("bob", "ses_2", started()).await;
@@ -134,7 +134,7 @@ async fn another_address_gets_what_waits_at_once() {
 async fn a_killed_process_tells_at_its_next_start_what_it_had_not_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut control = ControlPlane::start([Reply::Hang]).await;
-    let running = run(folder.path(), Some(endpoint(control.address, Duration::from_secs(60))));
+    let running = run(folder.path(), Some(endpoint(control.address, Duration::from_secs(90))));
     running.outbox.record("ada", "ses_1", started()).await;
     running.outbox.record("ada", "ses_1", stopped()).await;
     let first = control.calls(1).await;
