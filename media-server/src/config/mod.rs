@@ -8,6 +8,7 @@ mod load;
 mod plan;
 mod problem;
 mod structure;
+mod summary;
 mod types;
 mod validate;
 mod watch;
@@ -16,6 +17,7 @@ pub use docs::{reference, sample};
 pub use load::{load, parse};
 pub use plan::{LiveStream, Plan, Step, Verdict, diff};
 pub use problem::{ConfigError, Problem};
+pub use summary::Summary;
 pub use types::{
     Admin, Admission, Bitrate, Config, Hls, Http, Key, Log, LogFormat, Mode, Node, Profile, Rtmp, Rung,
     Secret, Transcode,

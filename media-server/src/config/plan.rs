@@ -220,6 +220,55 @@ mod tests {
         assert_eq!(plan.verdict(&stream("default")).0, Verdict::AppliedLive);
     }
 
+    /// Every key but the ladders', with another value than its default's.
+    fn every_other_value() -> Vec<(String, Config)> {
+        let defaults = toml::Table::try_from(Config::default()).expect("serializes");
+        let keys = defaults.iter().flat_map(|(section, value)| match value {
+            toml::Value::Table(_) if section == "profiles" => Vec::new(),
+            toml::Value::Table(inner) => {
+                inner.iter().map(|(k, v)| (section.clone(), k.clone(), v.clone())).collect()
+            }
+            other => vec![(String::new(), section.clone(), other.clone())],
+        });
+        let other = |section: &str, key: &str, value: &toml::Value| match (section, key) {
+            (_, "listen") => "\"127.0.0.9:7001\"".to_owned(),
+            (_, "keys") => "[{ key = \"k\", stream = \"s\" }]".to_owned(),
+            (_, "secret") => "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"".to_owned(),
+            (_, "mode") => "\"open\"".to_owned(),
+            (_, "format") => "\"json\"".to_owned(),
+            (_, "preset") => "\"fast\"".to_owned(),
+            (_, "profile") => "\"source\"".to_owned(),
+            (_, "url") => "\"http://other.example/\"".to_owned(),
+            (_, "cors_origins") => "[\"https://a.example\"]".to_owned(),
+            _ => match value {
+                toml::Value::Integer(number) => (number + 1).to_string(),
+                _ => "\"other\"".to_owned(),
+            },
+        };
+        keys.map(|(section, key, value)| {
+            let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+            let text = format!("{header}{key} = {}\n", other(&section, &key, &value));
+            (format!("{section}.{key}"), config(&text))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn no_key_is_forgotten_and_no_stream_is_told_wrong() {
+        for (key, new) in every_other_value() {
+            let old = Config::default();
+            assert_ne!(new, old, "{key}");
+            let plan = diff(Some(&old), &new);
+            assert!(!plan.is_empty(), "{key} changes nothing");
+            let (verdict, reason) = plan.verdict(&stream("default"));
+            let untouched =
+                key.starts_with("admission.") || key.starts_with("log.") || key.ends_with(".listen");
+            assert_eq!(verdict == Verdict::Untouched, untouched, "{key}: {reason}");
+            let there_and_back = diff(Some(&new), &old);
+            assert_eq!(there_and_back.steps.len(), plan.steps.len(), "{key}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_the_same_needs_nothing(part in 100u64..600, window in 4usize..50, port in 1u16..) {
