@@ -1,11 +1,12 @@
 //! Weir's media server: takes live video in, makes an adaptive ladder of it, gives Low-Latency HLS out.
 //!
 //! Rooms, from the ground up; none imports one above it or beside it (`docs/architecture.md`):
-//! `config` and `metrics`; `live` (streams) and `admission` (who may publish); `ingest`, `transcode`, `serve` and
+//! `config`, `metrics` and `web` (what HTTP services are made of); `live` (streams) and `admission` (who may publish); `ingest`, `transcode`, `serve` and
 //! `admin`; and `daemon`, which wires them and owns every task.
 
 pub mod config;
 pub mod metrics;
+pub mod web;
 
 pub mod admission;
 pub mod live;

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use crate::live::Directory;
 use crate::metrics::Metrics;
-use crate::serve::body::Body;
-use crate::serve::respond::{method_not_allowed, problem};
+use crate::web::body::Body;
+use crate::web::respond::{method_not_allowed, problem};
 
 /// What a reload did, for the log and the API.
 #[derive(Clone, Debug, Serialize)]

@@ -9,8 +9,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::json;
 use crate::live::{Directory, DropOutcome, Rendition, Snapshot};
-use crate::serve::body::Body;
-use crate::serve::respond::problem;
+use crate::web::body::Body;
+use crate::web::respond::problem;
 
 #[derive(Serialize)]
 pub(super) struct List {

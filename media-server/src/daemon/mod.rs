@@ -19,17 +19,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Readiness};
-use crate::admission::SharedEndpoint;
+use crate::admission::{Outbox, SharedEndpoint};
 use crate::config::{self, Config, ConfigError};
 use crate::ingest::Desk;
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::serve::Public;
-use crate::serve::respond::Cors;
+use crate::web::respond::Cors;
 use listeners::Listeners;
 
 /// sysexits.h: the configuration is wrong.
 const EX_CONFIG: u8 = 78;
+/// How long the control plane may take for the last events of a stop.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 /// How long everything may take to end.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -67,8 +69,7 @@ pub fn check_config(path: Option<&Path>) -> ExitCode {
     match read_config(path) {
         Ok(config) => {
             let name = path.map_or("the built-in defaults".into(), |p| p.display().to_string());
-            let profiles: Vec<_> = config.profiles.keys().map(String::as_str).collect();
-            let text = format!("{name}: valid (profiles: {})\n", profiles.join(", "));
+            let text = format!("{name}: valid\n{}\n", config.summary());
             // A closed standard output changes nothing of the verdict.
             std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::SUCCESS, |()| ExitCode::SUCCESS)
         }
@@ -130,7 +131,9 @@ impl Daemon {
         let admission = settings::admission(&config)?;
         let endpoint = settings::shared_endpoint(&config)?;
         let (outbox, deliver) = settings::outbox(&config, &endpoint, metrics.clone())?;
-        tasks.spawn(until(stop.clone(), deliver));
+        let delivery = TaskTracker::new();
+        let told = CancellationToken::new();
+        delivery.spawn(until(told.clone(), deliver));
         let desk = Desk {
             admission,
             outbox,
@@ -165,6 +168,14 @@ impl Daemon {
         } else {
             tracing::warn!(left = tasks.len(), grace = ?GRACE, "stopped, some tasks were cut off");
         }
+        // Last, so that the ends of the sessions are told as well; what is not is told at the next start.
+        let outbox = daemon.desk.outbox.clone();
+        if tokio::time::timeout(LAST_EVENTS, all_told(outbox)).await.is_err() {
+            tracing::info!("events left for the next start");
+        }
+        told.cancel();
+        delivery.close();
+        delivery.wait().await;
         Ok(())
     }
 
@@ -196,6 +207,13 @@ impl Daemon {
                 () = edited => self.reload().await,
             }
         }
+    }
+}
+
+/// Resolves when every event has been acknowledged. Asked only at a stop, so it may ask now and then.
+async fn all_told(outbox: Outbox) {
+    while outbox.pending() > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

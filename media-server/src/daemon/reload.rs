@@ -11,8 +11,8 @@ use crate::admin::{ReloadReport, StreamVerdict};
 use crate::config::{self, Config, LiveStream, Plan, Step, Verdict};
 use crate::ingest::rtmp;
 use crate::live::Phase;
-use crate::serve::respond::Cors;
-use crate::serve::{self, Limits};
+use crate::web::listener::{self, Limits};
+use crate::web::respond::Cors;
 
 /// Sockets that a plan needs, bound before anything is changed.
 #[derive(Default)]
@@ -137,8 +137,8 @@ impl Daemon {
                     gauge: self.admin.metrics.http_connections.clone(),
                 };
                 let public = self.public.clone();
-                self.listeners.set_http(sockets.http.take(), |listener, close, stop| {
-                    serve::serve(listener, limits, close, stop, move |request| {
+                self.listeners.set_http(sockets.http.take(), |socket, close, stop| {
+                    listener::serve(socket, limits, close, stop, move |request| {
                         let public = public.clone();
                         async move { public.answer(request).await }
                     })
@@ -148,9 +148,9 @@ impl Daemon {
                 let limits =
                     Limits { connections: 256, gauge: prometheus_client::metrics::gauge::Gauge::default() };
                 let admin = self.admin.clone();
-                let Some(socket) = sockets.admin.take() else { return };
-                self.listeners.set_admin(socket, |listener, close, stop| {
-                    serve::serve(listener, limits, close, stop, move |request| {
+                let Some(bound) = sockets.admin.take() else { return };
+                self.listeners.set_admin(bound, |socket, close, stop| {
+                    listener::serve(socket, limits, close, stop, move |request| {
                         let admin = admin.clone();
                         async move { admin.answer(request).await }
                     })

@@ -11,11 +11,11 @@ use media::{Format, VideoFormat};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use super::body::Body;
 use super::directives::Directives;
-use super::respond::{self, cache, problem};
 use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, View, gzip};
 use crate::metrics::Metrics;
+use crate::web::body::Body;
+use crate::web::respond::{self, cache, problem};
 
 /// How long a request for the multivariant playlist waits for a stream that has just begun.
 const FIRST_PLAYLIST_WAIT: Duration = Duration::from_secs(5);

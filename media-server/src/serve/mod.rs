@@ -1,10 +1,7 @@
 //! The way out: HTTP/1.1 and h2c. A viewer costs the stream nothing.
 
-pub mod body;
 mod directives;
 mod hls;
-mod listener;
-pub mod respond;
 
 use std::sync::Arc;
 
@@ -14,9 +11,8 @@ use tokio::sync::Semaphore;
 
 use crate::live::Directory;
 use crate::metrics::{self, Metrics};
-use body::Body;
-pub use listener::{Limits, serve};
-use respond::Cors;
+use crate::web::body::Body;
+use crate::web::respond::{self, Cors};
 
 /// The public HTTP service. Clones share it.
 #[derive(Clone)]

@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    fn flat(body: Body) -> Vec<u8> {
+    fn flat(body: &Body) -> Vec<u8> {
         body.chunks.iter().flat_map(|c| c.to_vec()).collect()
     }
 
@@ -123,7 +123,7 @@ mod tests {
             let from = (start as usize).min(whole.len());
             let to = ((start + len) as usize).min(whole.len());
             prop_assert_eq!(ranged.len() as usize, to - from);
-            prop_assert_eq!(flat(ranged), &whole[from..to]);
+            prop_assert_eq!(flat(&ranged), &whole[from..to]);
         }
     }
 }

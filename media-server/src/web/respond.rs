@@ -13,7 +13,7 @@ use serde_json::json;
 use super::body::Body;
 
 /// Cache rules for every kind of object (a run's epoch is in every media name, so media never changes).
-pub(super) mod cache {
+pub(crate) mod cache {
     /// Segments, parts, init.
     pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
     /// A playlist asked for without directives, and the multivariant playlist.
@@ -25,7 +25,7 @@ pub(super) mod cache {
 }
 
 /// `application/vnd.apple.mpegurl`, RFC 8216 section 4.
-pub(super) const MPEGURL: &str = "application/vnd.apple.mpegurl";
+pub(crate) const MPEGURL: &str = "application/vnd.apple.mpegurl";
 
 /// An RFC 9457 problem document. `slug` is the stable last part of its type.
 pub fn problem(status: StatusCode, slug: &str, detail: &str) -> Response<Body> {
@@ -55,7 +55,7 @@ pub fn method_not_allowed(allow: &'static str) -> Response<Body> {
 }
 
 /// 308 to `path`.
-pub(super) fn redirect(path: &str) -> Response<Body> {
+pub(crate) fn redirect(path: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     if let Ok(value) = HeaderValue::from_str(path) {
@@ -65,7 +65,7 @@ pub(super) fn redirect(path: &str) -> Response<Body> {
 }
 
 /// 200 with a type and a cache rule.
-pub(super) fn ok(body: Body, content_type: &'static str, cache: HeaderValue) -> Response<Body> {
+pub(crate) fn ok(body: Body, content_type: &'static str, cache: HeaderValue) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -74,7 +74,7 @@ pub(super) fn ok(body: Body, content_type: &'static str, cache: HeaderValue) -> 
 }
 
 /// A playlist, compressed where the client takes gzip.
-pub(super) fn playlist(
+pub(crate) fn playlist(
     request: &HeaderMap,
     plain: impl FnOnce() -> Bytes,
     gzip: impl FnOnce() -> Bytes,
@@ -105,7 +105,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// An immutable media object: entity tag, conditional and range requests (RFC 9110 13 and 14).
-pub(super) fn object(
+pub(crate) fn object(
     request: &HeaderMap,
     name: &str,
     content_type: &'static str,
@@ -187,7 +187,7 @@ impl Cors {
     }
 
     /// Adds the CORS headers (Fetch standard, 3.2) to an answer.
-    pub(super) fn apply(&self, request: &HeaderMap, response: &mut HeaderMap) {
+    pub(crate) fn apply(&self, request: &HeaderMap, response: &mut HeaderMap) {
         let origin = if self.0.iter().any(|o| o == "*") {
             HeaderValue::from_static("*")
         } else {
@@ -203,7 +203,7 @@ impl Cors {
     }
 
     /// The answer to a preflight request.
-    pub(super) fn preflight() -> Response<Body> {
+    pub(crate) fn preflight() -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();

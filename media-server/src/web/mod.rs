@@ -1,0 +1,5 @@
+//! What both HTTP services, the public one and the operators', are made of: bodies, answers, the accept loop.
+
+pub mod body;
+pub mod listener;
+pub mod respond;
