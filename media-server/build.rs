@@ -5,7 +5,10 @@
 use std::{fs, io, path::Path};
 
 const PLACEHOLDERS: [(&str, &str); 2] = [
-    ("index.html", "<!doctype html><title>Weir</title><p>The player page was not built: run <code>make web</code>."),
+    (
+        "index.html",
+        "<!doctype html><title>Weir</title><p>The player page was not built: run <code>make web</code>.",
+    ),
     ("hls.min.js", "/* not built: run `make web` */\n"),
 ];
 

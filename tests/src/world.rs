@@ -118,11 +118,18 @@ impl Plan {
     pub async fn start(mut self) -> Result<World> {
         let turn = Arc::clone(&TURN).lock_owned().await;
         let client = HttpClient::new();
-        let control = match &self.control {
+        let control = match &mut self.control {
             Some(settings) => {
+                // Each has to know where the other is, so two ports are settled before either starts.
+                let (hls, admin) = (free_port()?, free_port()?);
+                settings.merge(&format!(
+                    "[media_server]\nadmin_url = \"http://127.0.0.1:{admin}\"\n\
+                     public_hls_url = \"http://127.0.0.1:{hls}\"\n"
+                ));
                 let control = ControlPlane::start(self.folder.path(), settings, &client).await?;
                 self.media.merge(&format!(
-                    "[admission]\nmode = \"webhook\"\nurl = \"{}/api/v1/admission\"\n",
+                    "[http]\nlisten = \"127.0.0.1:{hls}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+                     [admission]\nmode = \"webhook\"\nurl = \"{}/internal/hooks/publish\"\n",
                     control.http
                 ));
                 Some(control)
@@ -214,6 +221,13 @@ impl MediaServer {
         self.client.get(&format!("{}/api/v1/streams", self.admin)).await?.json()
     }
 
+    /// The process that encodes a stream, where one does.
+    pub async fn worker(&self, stream: &str) -> Result<Option<u32>> {
+        let answer = self.client.get(&format!("{}/api/v1/streams/{stream}", self.admin)).await?;
+        let pid = answer.json()?["worker"]["pid"].as_u64();
+        Ok(pid.map(u32::try_from).transpose()?)
+    }
+
     /// Ends a stream: `DELETE /api/v1/streams/NAME`.
     pub async fn drop_stream(&self, stream: &str) -> Result<http::StatusCode> {
         let url = format!("{}/api/v1/streams/{stream}", self.admin);
@@ -261,6 +275,11 @@ impl World {
         self.control()?.admin(&["init-demo", "--out", path(&file)?]).await?;
         Ok(serde_json::from_slice(&std::fs::read(&file)?)?)
     }
+}
+
+/// A port that nobody has at the moment.
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn path(path: &Path) -> Result<&str> {

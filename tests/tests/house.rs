@@ -17,12 +17,13 @@ const FORBIDDEN: [&str; 8] = ["util", "utils", "helper", "helpers", "manager", "
 const HOST: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 /// The media server's rooms by floor, the upper first; rooms of one floor do not know each other.
-const FLOORS: [&[&str]; 5] = [
+const FLOORS: [&[&str]; 6] = [
     &["main"],
-    &["lib"],
+    &["lib", "daemon"],
     &["serve", "admin", "ingest", "transcode", "record", "restream"],
     &["live", "admission"],
     &["config"],
+    &["metrics", "web"],
 ];
 
 /// Files that are ours and tracked by git (those being written now included), by extension.

@@ -64,6 +64,7 @@ impl std::fmt::Debug for Webhook {
 #[serde(default, deny_unknown_fields)]
 pub struct MediaServer {
     /// Its admin API.
+    #[serde(deserialize_with = "values::plain_http")]
     pub admin_url: HttpUrl,
     /// Where viewers' browsers find HLS, without `/live`. By default the host that the page was asked of, port 8080.
     pub public_hls_url: Option<HttpUrl>,

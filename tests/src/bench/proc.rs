@@ -17,11 +17,16 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }
 
-/// The children of a process.
+/// The children of a process, whichever of its threads started them.
 pub fn children(pid: u32) -> Result<Vec<u32>> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-    Ok(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+    let folder = format!("/proc/{pid}/task");
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir(&folder).with_context(|| folder.clone())? {
+        // A thread may end while it is looked at; its children pass to another.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("children")) else { continue };
+        children.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(children)
 }
 
 /// Resident memory, bytes.

@@ -1,0 +1,97 @@
+//! A broadcaster goes live: how soon there is something to watch, who gets in, and how a session ends.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use weir_tests::{
+    http_client::HttpClient,
+    publisher::{Ffmpeg, Session, Source, flv},
+    wait,
+    world::Plan,
+};
+
+/// From the publisher's first keyframe to the first playlist with media in it.
+const FIRST_PLAYLIST: Duration = Duration::from_millis(800);
+
+/// A stream made beforehand, to be sent at a pace of the test's own.
+async fn tags(seconds: u32) -> Result<Vec<flv::Tag>> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("source.flv");
+    Source::default().seconds(seconds).write_flv(&file).await?;
+    flv::read(&file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_playlist_comes_soon_after_the_first_keyframe() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let tags = tags(6).await?;
+    let mut session = Session::publish(&world.media.publish_url("soon")).await?;
+    let url = world.media.hls("soon");
+    let mut publisher = tokio::task::JoinSet::new();
+    let start = Instant::now();
+    publisher.spawn(async move {
+        session.replay(&tags, tokio::time::Instant::now() + Duration::from_secs(20)).await
+    });
+    let client = HttpClient::new();
+    let first = wait::until("media in a playlist", Duration::from_secs(10), || async {
+        let answer = client.get(&url).await?;
+        if !answer.status.is_success() {
+            return Ok(None);
+        }
+        let master = url::Url::parse(&url)?;
+        let list = weir_tests::llhls::multivariant::Multivariant::parse(&answer.text(), &master);
+        let variant = list.variants.first().context("no variant")?;
+        let text = client.get(variant.uri.as_str()).await?.text();
+        Ok((text.contains("#EXT-X-PART:") || text.contains("#EXTINF")).then(Instant::now))
+    })
+    .await?;
+    let took = first - start;
+    eprintln!("first playlist with media after {took:?}");
+    assert!(took <= FIRST_PLAYLIST, "{took:?}, {FIRST_PLAYLIST:?} is promised");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_publisher_on_a_live_key_is_refused_and_the_first_goes_on() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let mut first = Ffmpeg::publish(&Source::default(), &world.media.publish_url("one"))?;
+    world.media.playlist("one", Duration::from_secs(10)).await?;
+    let mut second = Ffmpeg::publish(&Source::default().seconds(5), &world.media.publish_url("one"))?;
+    let status = second.program.ended(Duration::from_secs(10)).await?;
+    assert!(!status.success(), "two publishers on one key:\n{}", second.program.log());
+    first.program.must_run()?;
+    let streams = world.media.streams().await?;
+    assert!(streams.to_string().contains("one"), "{streams}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_drops_a_publisher_within_a_second() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let tags = tags(6).await?;
+    let mut session = Session::publish(&world.media.publish_url("gone")).await?;
+    // The whole of it at once; it is the connection that matters here.
+    for tag in &tags {
+        session.send(tag, tag.timestamp).await?;
+    }
+    world.media.playlist("gone", Duration::from_secs(10)).await?;
+    let start = Instant::now();
+    let status = world.media.drop_stream("gone").await?;
+    assert!(status.is_success(), "DELETE: {status}");
+    session.closed(Duration::from_secs(1)).await?;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(world.media.drop_stream("nobody").await?, http::StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_codec_is_refused_with_its_name() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let source = Source::default().video_codec(&["-c:v", "flv", "-b:v", "500k"]).seconds(20);
+    let mut publisher = Ffmpeg::publish(&source, &world.media.publish_url("old"))?;
+    let status = publisher.program.ended(Duration::from_secs(10)).await?;
+    assert!(!status.success(), "Sorenson H.263 was taken:\n{}", publisher.program.log());
+    let mut world = world;
+    world.media.program.line("H.263", Duration::from_secs(2)).await?;
+    Ok(())
+}
