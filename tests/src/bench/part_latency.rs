@@ -34,7 +34,7 @@ async fn publish(mut session: Session, tags: Vec<flv::Tag>, sent: watch::Sender<
             let timestamp = tag.timestamp + lap * lap_lasts;
             tokio::time::sleep_until(start + Duration::from_millis(u64::from(timestamp))).await;
             let at = session.send(tag, timestamp).await?;
-            if tag.kind == flv::VIDEO && !tag.is_configuration() {
+            if tag.is_picture() {
                 sent.send_modify(|times| times.push(at));
             }
         }

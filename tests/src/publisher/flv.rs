@@ -30,6 +30,11 @@ impl Tag {
             || matches!((self.kind, self.body.get(..2)), (VIDEO, Some([first, 0])) if first & 15 == 7)
     }
 
+    /// Coded pictures: neither a configuration nor the mark that the file's pictures end.
+    pub fn is_picture(&self) -> bool {
+        self.kind == VIDEO && matches!(self.body.get(..2), Some([first, 1]) if first & 15 == 7)
+    }
+
     /// A coded picture that others need not be decoded for.
     pub fn is_keyframe(&self) -> bool {
         self.kind == VIDEO
