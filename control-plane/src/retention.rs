@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::clock;
 
 const BATCH: u32 = 500;
-const INTERVAL: Duration = Duration::from_secs(3600);
+const INTERVAL: Duration = Duration::from_hours(1);
 /// Between batches, so that admissions get the writer in between.
 const BREATH: Duration = Duration::from_millis(50);
 const DAY_MS: i64 = 24 * 3600 * 1000;

@@ -167,7 +167,7 @@ impl Default for Http {
             max_connections: 4096,
             request_timeout: Seconds(Duration::from_secs(15)),
             drain_timeout: Seconds(Duration::from_secs(10)),
-            login_lifetime: Seconds(Duration::from_secs(12 * 3600)),
+            login_lifetime: Seconds(Duration::from_hours(12)),
         }
     }
 }

@@ -107,7 +107,7 @@ async fn pin(pid: u32, core: usize) -> Result<()> {
 pub async fn run(folder: &Path) -> Result<Table> {
     let tags = feed::six_megabits(folder).await?;
     let world = Plan::open()?.pass_through().start().await?;
-    let _feed = Feed::start(&tags, &world.media.rtmp, "bench", 1, Duration::from_secs(600)).await?;
+    let _feed = Feed::start(&tags, &world.media.rtmp, "bench", 1, Duration::from_mins(10)).await?;
     let objects = objects(&world).await?;
     pin(world.media.program.pid().context("the server ended")?, SERVER_CORE).await?;
     let playlists = wrk(objects.playlist.as_str(), 64).await?;

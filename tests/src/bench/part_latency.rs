@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How much of the stream is measured.
-const LASTS: Duration = Duration::from_secs(60);
+const LASTS: Duration = Duration::from_mins(1);
 
 /// Publishes in real time; says of each coded picture, in order, when its last byte was handed over.
 async fn publish(mut session: Session, tags: Vec<flv::Tag>, sent: watch::Sender<Vec<Instant>>) -> Result<()> {
