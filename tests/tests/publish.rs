@@ -23,7 +23,16 @@ async fn tags(seconds: u32) -> Result<Vec<flv::Tag>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_playlist_comes_soon_after_the_first_keyframe() -> Result<()> {
-    let world = Plan::open()?.pass_through().start().await?;
+    first_playlist(Plan::open()?.pass_through(), 1).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_playlist_of_a_ladder_comes_as_soon_with_every_rung_in_it() -> Result<()> {
+    first_playlist(Plan::open()?.small_ladder(), 3).await
+}
+
+async fn first_playlist(plan: Plan, rungs: usize) -> Result<()> {
+    let world = plan.start().await?;
     let tags = tags(6).await?;
     let mut session = Session::publish(&world.media.publish_url("soon")).await?;
     let url = world.media.hls("soon");
@@ -40,13 +49,14 @@ async fn the_first_playlist_comes_soon_after_the_first_keyframe() -> Result<()> 
         }
         let master = url::Url::parse(&url)?;
         let list = weir_tests::llhls::multivariant::Multivariant::parse(&answer.text(), &master);
+        anyhow::ensure!(list.variants.len() == rungs, "{} rungs: {}", list.variants.len(), answer.text());
         let variant = list.variants.first().context("no variant")?;
         let text = client.get(variant.uri.as_str()).await?.text();
         Ok((text.contains("#EXT-X-PART:") || text.contains("#EXTINF")).then(Instant::now))
     })
     .await?;
     let took = first - start;
-    eprintln!("first playlist with media after {took:?}");
+    println!("{rungs} rungs: first playlist with media after {took:?}");
     assert!(took <= FIRST_PLAYLIST, "{took:?}, {FIRST_PLAYLIST:?} is promised");
     Ok(())
 }

@@ -90,11 +90,11 @@ pub(super) fn factory(
         tasks.spawn(async move {
             let mut kept = false;
             while let Some(event) = made.recv().await {
-                if !kept && matches!(event, transcode::RungEvent::Unit { .. }) {
+                if !kept && matches!(event, RungEvent::Unit { .. }) {
                     kept = true;
                     spare.keep();
                 }
-                if forward.send(translate(event)).await.is_err() {
+                if forward.send(event).await.is_err() {
                     break;
                 }
             }
@@ -102,13 +102,4 @@ pub(super) fn factory(
         });
         Rungs { sink: Arc::new(Sink { transcoder }), events }
     })
-}
-
-fn translate(event: transcode::RungEvent) -> RungEvent {
-    match event {
-        transcode::RungEvent::Format { rung, format } => RungEvent::Format { rung, format },
-        transcode::RungEvent::Unit { rung, unit } => RungEvent::Unit { rung, unit },
-        transcode::RungEvent::Restarted { reason } => RungEvent::Restarted { reason },
-        transcode::RungEvent::Failed { reason } => RungEvent::Failed { reason },
-    }
 }

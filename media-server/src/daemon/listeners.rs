@@ -1,5 +1,6 @@
 //! The open ports. Moving one opens the new socket before the old one closes; connections stay.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
@@ -14,88 +15,55 @@ struct Open {
     close: CancellationToken,
 }
 
+/// What a port is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Door {
+    /// Publishers.
+    Rtmp,
+    /// Players.
+    Http,
+    /// Operators.
+    Admin,
+}
+
 /// Every open port of the daemon.
 pub(super) struct Listeners {
     tasks: TaskTracker,
     stop: CancellationToken,
-    rtmp: Option<Open>,
-    http: Option<Open>,
-    admin: Option<Open>,
+    doors: HashMap<Door, Open>,
 }
 
 impl Listeners {
     pub(super) fn new(tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { tasks, stop, rtmp: None, http: None, admin: None }
+        Self { tasks, stop, doors: HashMap::new() }
     }
 
-    /// Where RTMP is taken.
-    pub(super) fn rtmp(&self) -> Option<SocketAddr> {
-        self.rtmp.as_ref().map(|o| o.address)
+    /// Where a door is, if it is open.
+    pub(super) fn address(&self, door: Door) -> Option<SocketAddr> {
+        self.doors.get(&door).map(|open| open.address)
     }
 
-    /// Where players are served.
-    pub(super) fn http(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(|o| o.address)
-    }
-
-    /// Where operators are served.
-    pub(super) fn admin(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|o| o.address)
-    }
-
-    /// Serves `make(listener, close, stop)` for RTMP on `socket` in place of what was there.
-    pub(super) fn set_rtmp<F>(
+    /// Serves `make(listener, close, stop)` on `socket` in place of what was there; without a socket the door closes.
+    pub(super) fn set<F>(
         &mut self,
+        door: Door,
         socket: Option<Bound>,
         make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let open = socket.map(|s| self.open(s, make));
-        replace(&mut self.rtmp, open);
-    }
-
-    /// As [`Self::set_rtmp`], for players.
-    pub(super) fn set_http<F>(
-        &mut self,
-        socket: Option<Bound>,
-        make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F,
-    ) where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let open = socket.map(|s| self.open(s, make));
-        replace(&mut self.http, open);
-    }
-
-    /// As [`Self::set_rtmp`], for operators.
-    pub(super) fn set_admin<F>(
-        &mut self,
-        socket: Bound,
-        make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F,
-    ) where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let open = self.open(socket, make);
-        replace(&mut self.admin, Some(open));
-    }
-
-    fn open<F>(
-        &self,
-        socket: Bound,
-        make: impl FnOnce(TcpListener, CancellationToken, CancellationToken) -> F,
-    ) -> Open
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let close = self.stop.child_token();
-        self.tasks.spawn(make(socket.listener, close.clone(), self.stop.clone()));
-        Open { address: socket.address, close }
-    }
-}
-
-fn replace(slot: &mut Option<Open>, with: Option<Open>) {
-    if let Some(old) = std::mem::replace(slot, with) {
-        old.close.cancel();
+        let open = socket.map(|socket| {
+            let close = self.stop.child_token();
+            self.tasks.spawn(make(socket.listener, close.clone(), self.stop.clone()));
+            Open { address: socket.address, close }
+        });
+        let old = match open {
+            Some(open) => self.doors.insert(door, open),
+            None => self.doors.remove(&door),
+        };
+        if let Some(old) = old {
+            old.close.cancel();
+        }
     }
 }
 

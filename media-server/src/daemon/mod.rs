@@ -26,7 +26,7 @@ use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::serve::Public;
 use crate::web::respond::Cors;
-use listeners::Listeners;
+use listeners::{Door, Listeners};
 
 /// sysexits.h: the configuration is wrong.
 const EX_CONFIG: u8 = 78;
@@ -155,7 +155,7 @@ impl Daemon {
         daemon.write_ports();
         daemon.ready.send_replace(Readiness::default());
         tracing::info!(
-            rtmp = ?daemon.listeners.rtmp(), http = ?daemon.listeners.http(), admin = ?daemon.listeners.admin(),
+            rtmp = ?daemon.listeners.address(Door::Rtmp), http = ?daemon.listeners.address(Door::Http), admin = ?daemon.listeners.address(Door::Admin),
             data = %daemon.config.data_dir.display(), "ready"
         );
         daemon.live().await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::listeners::{Bound, bind};
+use super::listeners::{Bound, Door, bind};
 use super::{Daemon, DaemonError, read_config, settings};
 use crate::admin::{ReloadReport, StreamVerdict};
 use crate::config::{self, Config, LiveStream, Plan, Step, Verdict};
@@ -127,7 +127,7 @@ impl Daemon {
             Step::SetCors => self.public.set_cors(Cors::new(&config.http.cors_origins)),
             Step::BindRtmp(_) => {
                 let (desk, most) = (self.desk.clone(), config.rtmp.max_connections);
-                self.listeners.set_rtmp(sockets.rtmp.take(), |listener, close, stop| {
+                self.listeners.set(Door::Rtmp, sockets.rtmp.take(), |listener, close, stop| {
                     rtmp::listen(listener, desk, most, close, stop)
                 });
             }
@@ -137,7 +137,7 @@ impl Daemon {
                     gauge: self.admin.metrics.http_connections.clone(),
                 };
                 let public = self.public.clone();
-                self.listeners.set_http(sockets.http.take(), |socket, close, stop| {
+                self.listeners.set(Door::Http, sockets.http.take(), |socket, close, stop| {
                     listener::serve(socket, limits, close, stop, move |request| {
                         let public = public.clone();
                         async move { public.answer(request).await }
@@ -148,8 +148,7 @@ impl Daemon {
                 let limits =
                     Limits { connections: 256, gauge: prometheus_client::metrics::gauge::Gauge::default() };
                 let admin = self.admin.clone();
-                let Some(bound) = sockets.admin.take() else { return };
-                self.listeners.set_admin(bound, |socket, close, stop| {
+                self.listeners.set(Door::Admin, sockets.admin.take(), |socket, close, stop| {
                     listener::serve(socket, limits, close, stop, move |request| {
                         let admin = admin.clone();
                         async move { admin.answer(request).await }
@@ -162,7 +161,9 @@ impl Daemon {
     /// Tells scripts which ports are open (`media-server.ports.json` in the data folder).
     pub(super) fn write_ports(&self) {
         let ports = serde_json::json!({
-            "rtmp": self.listeners.rtmp(), "http": self.listeners.http(), "admin": self.listeners.admin(),
+            "rtmp": self.listeners.address(Door::Rtmp),
+            "http": self.listeners.address(Door::Http),
+            "admin": self.listeners.address(Door::Admin),
         });
         let path = self.config.data_dir.join("media-server.ports.json");
         let temp = path.with_extension("tmp");

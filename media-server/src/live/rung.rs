@@ -18,7 +18,7 @@ pub struct RungRequest {
 }
 
 /// What an encoder answers.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RungEvent {
     /// How to decode a rung; comes before its first unit and whenever it changes.
     Format {

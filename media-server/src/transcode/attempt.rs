@@ -19,11 +19,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::live::RungEvent;
+
 use super::{
     process,
     protocol::{self, Encoded, FromWorker, ProtocolError, Start, ToWorker},
     spec::TranscodeSpec,
-    supervisor::{Output, RungEvent, Shared},
+    supervisor::{Output, Shared},
     workers::Workers,
 };
 

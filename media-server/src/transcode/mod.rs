@@ -16,8 +16,9 @@ mod supervisor;
 mod worker;
 mod workers;
 
+pub use crate::live::RungEvent;
 pub use journal::Overrun;
 pub use spec::{InvalidSpec, Limits, PRESETS, RungSpec, TranscodeSpec};
-pub use supervisor::{RungEvent, Stats, Transcoder, start};
+pub use supervisor::{Stats, Transcoder, start};
 pub use worker::worker_main;
 pub use workers::Workers;

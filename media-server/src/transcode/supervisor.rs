@@ -17,6 +17,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::live::RungEvent;
+
 use super::{
     attempt::{self, End},
     journal::{Journal, Overrun},
@@ -33,35 +35,6 @@ const MAX_UNIT: usize = MAX_BODY - 64;
 const HEALTHY: Duration = Duration::from_secs(10);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
-
-/// What a transcoder gives its stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RungEvent {
-    /// How to decode a rung; before its first unit and whenever it changes.
-    Format {
-        /// Index into [`TranscodeSpec::rungs`].
-        rung: usize,
-        /// The rung's format.
-        format: VideoFormat,
-    },
-    /// One encoded unit: DTS equals PTS, and that is the PTS of the source unit it was made from, exactly.
-    Unit {
-        /// Index into [`TranscodeSpec::rungs`].
-        rung: usize,
-        /// The unit.
-        unit: AccessUnit,
-    },
-    /// The worker died and was replaced; no unit is lost or comes twice, unless the log says so.
-    Restarted {
-        /// Why, in plain words.
-        reason: String,
-    },
-    /// No worker can be kept alive. Nothing follows.
-    Failed {
-        /// Why, in plain words.
-        reason: String,
-    },
-}
 
 /// How a transcoder fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
