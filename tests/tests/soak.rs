@@ -114,7 +114,7 @@ async fn a_clean_checkout_runs_publishes_and_is_watched() -> Result<()> {
     run.line("Weir is running", Duration::from_mins(20)).await?;
     let mut make = tokio::process::Command::new("make");
     make.arg("demo").current_dir(&checkout).env("SIZE", "640x360").stdin(Stdio::null());
-    let mut demo = Program::start("make demo", make)?;
+    let demo = Program::start("make demo", make)?;
     let client = weir_tests::http_client::HttpClient::new();
     let text = wait::until("the demo's playlist", Duration::from_secs(30), || async {
         let answer = client.get("http://127.0.0.1:8080/live/demo/index.m3u8").await;
