@@ -1,8 +1,10 @@
 //! The outbox's folder: one file an event, and one a session that is on.
 //!
-//!     ORDER-evt_ID.json      an event, exactly as it is sent
-//!     on-SESSION.json        a session whose end was not told yet
-//!     .new-…                 a file that is being written; what a crash leaves of it is removed
+//! ```text
+//! ORDER-evt_ID.json      an event, exactly as it is sent
+//! on-SESSION.json        a session whose end was not told yet
+//! .new-…                 a file that is being written; what a crash leaves of it is removed
+//! ```
 //!
 //! A file gets its name only once it is whole and on the disk, so that a crash at any moment leaves whole events.
 
