@@ -1,22 +1,28 @@
 //! Headless Chromium through chromedriver: a viewer as viewers are.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use fantoccini::{Client, ClientBuilder};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{program::Program, wait};
+use crate::{bench::proc, program::Program, wait};
 
 /// How long the browser has to be there.
 const START: Duration = Duration::from_secs(30);
+/// How long it has to be gone.
+const END: Duration = Duration::from_secs(5);
 
 /// A browser window and the driver that owns it.
 pub struct Browser {
     client: Client,
     driver: Program,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
@@ -53,7 +59,12 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .context("a new browser window")?;
-        Ok(Self { client, driver, _profile: profile })
+        Ok(Self { client, driver, profile })
+    }
+
+    /// Where the browser keeps what it knows, until it is closed.
+    pub fn profile(&self) -> &Path {
+        self.profile.path()
     }
 
     /// Opens an address.
@@ -91,5 +102,45 @@ impl Browser {
         self.client.clone().close().await?;
         self.driver.stop().await?;
         Ok(())
+    }
+}
+
+impl Drop for Browser {
+    /// A test that fails leaves the window open, and chromedriver ends without its browser: it is ended here.
+    fn drop(&mut self) {
+        let windows = self.driver.pid().and_then(|driver| proc::children(driver).ok()).unwrap_or_default();
+        for signal in [Signal::TERM, Signal::KILL] {
+            for window in windows.iter().filter(|window| proc::runs(**window)) {
+                if let Some(pid) = i32::try_from(*window).ok().and_then(Pid::from_raw) {
+                    // It may have ended since.
+                    kill_process(pid, signal).ok();
+                }
+            }
+            let deadline = Instant::now() + END;
+            while Instant::now() < deadline && windows.iter().any(|window| proc::runs(*window)) {
+                #[allow(clippy::disallowed_methods, reason = "a destructor cannot await the browser's end")]
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_browser_that_nobody_closed_is_gone_with_its_profile() {
+        let browser = Browser::start().await.unwrap();
+        browser.open("data:text/html,<p>here").await.unwrap();
+        assert_eq!(browser.visible_text().await.unwrap(), "here");
+        let windows = proc::children(browser.driver.pid().unwrap()).unwrap();
+        assert!(!windows.is_empty(), "chromedriver has no browser");
+        let profile = browser.profile().to_owned();
+        drop(browser);
+        for window in windows {
+            assert!(!proc::runs(window), "{window} is still there");
+        }
+        assert!(!profile.exists(), "{} was left behind", profile.display());
     }
 }

@@ -29,6 +29,11 @@ pub fn children(pid: u32) -> Result<Vec<u32>> {
     Ok(children)
 }
 
+/// Whether a process is there and has not ended; one that nobody waited for yet has.
+pub fn runs(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
 /// Resident memory, bytes.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
@@ -51,6 +56,7 @@ mod tests {
     #[test]
     fn a_process_knows_its_own_cost() {
         let me = std::process::id();
+        assert!(super::runs(me));
         assert!(super::cpu_seconds(me).unwrap() >= 0.0);
         assert!(super::resident_bytes(me).unwrap() > 100_000);
     }
