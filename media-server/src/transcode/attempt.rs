@@ -29,8 +29,6 @@ use super::{
     workers::Workers,
 };
 
-/// Bytes asked of the socket at once: a keyframe of each rung fits.
-const READ: usize = 128 << 10;
 /// How long a process may take to be gone after its socket has closed.
 const REAP: Duration = Duration::from_secs(1);
 
@@ -209,7 +207,7 @@ async fn collect(
                 Err(error) => return error.into(),
             }
         }
-        read.reserve(READ);
+        protocol::make_room(&mut read);
         tokio::select! {
             got = socket.read_buf(&mut read) => match got {
                 Ok(0) => return Fault::Closed,

@@ -14,6 +14,10 @@ use super::spec::TranscodeSpec;
 pub(super) const HEAD: usize = 5;
 /// Longest body. An RTMP message ends at 16 MiB; this leaves room for any other source.
 pub(super) const MAX_BODY: usize = 32 << 20;
+/// Size of a read buffer.
+const READ: usize = 128 << 10;
+/// Room below which a read buffer counts as full.
+const LEAST_READ: usize = 8 << 10;
 /// Longest text of an error message; the rest is cut.
 const MAX_TEXT: usize = 4096;
 /// Flags, rung and three times in front of a unit's payload.
@@ -218,6 +222,14 @@ pub(super) fn head(bytes: [u8; HEAD]) -> Result<(u8, usize), ProtocolError> {
     if length > MAX_BODY { Err(ProtocolError::TooLong(length)) } else { Ok((kind, length)) }
 }
 
+/// Makes room for the next read. Units are slices of the buffer, and a unit that is kept keeps all of it: a new one is
+/// begun only when this one is full, or a second of small units would hold megabytes.
+pub(super) fn make_room(read: &mut BytesMut) {
+    if read.capacity() - read.len() < LEAST_READ {
+        read.reserve(READ);
+    }
+}
+
 /// Takes the next whole message off the front of what was read, if it is all there.
 pub(super) fn split(read: &mut BytesMut) -> Result<Option<(u8, Bytes)>, ProtocolError> {
     let Some(bytes) = read.first_chunk::<HEAD>() else { return Ok(None) };
@@ -334,6 +346,26 @@ mod tests {
         let encoded = ToWorker::Source { unit, edge: false }.encode();
         assert_eq!(encoded.payload.as_ptr(), payload.as_ptr());
         assert_eq!(encoded.head.len(), HEAD + UNIT_HEAD);
+    }
+
+    #[test]
+    fn small_units_that_are_kept_share_their_buffers() {
+        let mut read = BytesMut::new();
+        let mut kept: Vec<Bytes> = Vec::new();
+        let mut buffers = 0;
+        for _ in 0..10_000 {
+            make_room(&mut read);
+            read.extend_from_slice(&[0, 0, 0, 100, UNIT]);
+            read.extend_from_slice(&[7; 100]);
+            let (_, body) = split(&mut read).unwrap().unwrap();
+            let follows = kept
+                .last()
+                .is_some_and(|last| last.as_ptr().wrapping_add(last.len() + HEAD) == body.as_ptr());
+            buffers += usize::from(!follows);
+            kept.push(body);
+        }
+        let media = 10_000 * (HEAD + 100);
+        assert!(buffers * READ < media * 5 / 4, "{buffers} buffers for {media} bytes");
     }
 
     #[test]
