@@ -4,6 +4,7 @@
 pub mod aac;
 mod bits;
 pub mod cmaf;
+pub mod doctor;
 pub mod h264;
 pub mod ladder;
 pub mod packager;
