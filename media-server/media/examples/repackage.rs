@@ -24,7 +24,12 @@ fn main() -> Result<(), Failure> {
     let (format, units) = read(&file, track == "video")?;
     let targets = Targets { window: usize::MAX, ..Targets::default() };
     let mut clock = GopClock::new(targets, 0);
-    let mut packager = Packager::new(PackagerConfig { targets, epoch: "x".into(), wall_zero_ms: 0 });
+    let mut packager = Packager::new(PackagerConfig {
+        targets,
+        epoch: "x".into(),
+        wall_zero_ms: 0,
+        discontinuity_sequence: 0,
+    });
     if !packager.set_format(format) {
         return Err("the format cannot be packaged".into());
     }

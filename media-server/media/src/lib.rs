@@ -10,6 +10,8 @@ pub mod ladder;
 pub mod packager;
 pub mod playlist;
 pub mod segmenter;
+pub mod silence;
+pub mod splice;
 pub mod time;
 pub mod timeline;
 pub mod unit;

@@ -40,15 +40,15 @@ pub struct Window {
 }
 
 impl Window {
-    /// An empty window.
-    pub fn new(targets: Targets) -> Self {
+    /// An empty window, before which `discontinuities` are taken to have left the list.
+    pub fn new(targets: Targets, discontinuities: u64) -> Self {
         Self {
             targets,
             segments: VecDeque::new(),
             length: Span::ZERO,
             retired: VecDeque::new(),
             longest: Span::ZERO,
-            discontinuities: 0,
+            discontinuities,
             peak: 0,
             bits: 0,
             samples: 0,

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::json;
-use crate::live::{Directory, DropOutcome, Rendition, Snapshot};
+use crate::live::{Directory, DropOutcome, Rendition, SessionInfo, Snapshot};
 use crate::web::body::Body;
 use crate::web::respond::problem;
 
@@ -22,8 +22,15 @@ struct Stream {
     name: String,
     state: &'static str,
     epoch: String,
+    /// Which input viewers are shown.
+    on_air: &'static str,
+    /// The last picture is held, for want of media.
+    holding: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     publisher: Option<Publisher>,
+    /// The publisher that is held warm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup: Option<Publisher>,
     #[serde(skip_serializing_if = "Option::is_none")]
     video: Option<Video>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +132,17 @@ fn missing() -> Response<Body> {
     problem(StatusCode::NOT_FOUND, "not-found", "no such stream")
 }
 
+fn publisher(session: &SessionInfo) -> Publisher {
+    Publisher {
+        session: session.session.clone(),
+        protocol: session.protocol,
+        address: session.client.to_string(),
+        agent: session.agent.clone(),
+        since: OffsetDateTime::from(session.since).format(&Rfc3339).unwrap_or_default(),
+        profile: session.profile.clone(),
+    }
+}
+
 fn describe(snapshot: &Snapshot) -> Stream {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counters = &snapshot.counters;
@@ -132,14 +150,10 @@ fn describe(snapshot: &Snapshot) -> Stream {
         name: snapshot.name.to_string(),
         state: snapshot.phase.name(),
         epoch: snapshot.epoch.to_string(),
-        publisher: snapshot.session.as_ref().map(|s| Publisher {
-            session: s.session.clone(),
-            protocol: s.protocol,
-            address: s.client.to_string(),
-            agent: s.agent.clone(),
-            since: OffsetDateTime::from(s.since).format(&Rfc3339).unwrap_or_default(),
-            profile: s.profile.clone(),
-        }),
+        on_air: snapshot.on_air.name(),
+        holding: snapshot.holding,
+        publisher: snapshot.session.as_ref().map(publisher),
+        backup: snapshot.backup.as_ref().map(publisher),
         video: snapshot.source_video.as_ref().map(|v| Video {
             codec: v.codec.clone(),
             width: v.width,

@@ -71,6 +71,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         PUBLISH,
     ),
     (
+        "publish",
+        "policy",
+        "What a newcomer meets while the publisher with its key sends: `reject`, or `takeover`. One that is silent (`hls.silence_ms`) always gives way.",
+        PUBLISH,
+    ),
+    (
         "hls",
         "part_ms",
         "Nominal part length; PART-TARGET is 1 ms more, for sources with millisecond timestamps.",
@@ -89,7 +95,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "How long a publisher may be gone and come back into the same playlists.",
         RUN,
     ),
-    ("hls", "silence_ms", "A publisher silent for so long gives way to a newcomer with its key.", RUN),
+    (
+        "hls",
+        "silence_ms",
+        "A publisher silent for so long gives way to a newcomer with its key, whatever the policy.",
+        RUN,
+    ),
     ("hls", "max_streams", "Streams at a time, live or ended a moment ago.", PUBLISH),
     ("transcode", "preset", "x264's speed preset, `ultrafast` to `veryslow`.", PUBLISH),
 ];

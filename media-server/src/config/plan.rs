@@ -105,8 +105,10 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         plan.restart = fixed.into_iter().filter_map(|(key, moved)| moved.then_some(key)).collect();
         let names = old.profiles.keys().chain(new.profiles.keys());
         plan.profiles = names.filter(|n| old.profiles.get(*n) != new.profiles.get(*n)).cloned().collect();
-        plan.packaging =
-            old.hls != new.hls || old.transcode != new.transcode || rtmp_rules(old) != rtmp_rules(new);
+        plan.packaging = old.hls != new.hls
+            || old.publish != new.publish
+            || old.transcode != new.transcode
+            || rtmp_rules(old) != rtmp_rules(new);
         plan.cors = old.http.cors_origins != new.http.cors_origins;
     }
     if changed(|a, b| a.log == b.log) {
@@ -118,6 +120,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     if changed(|a, b| {
         a.profiles == b.profiles
             && a.hls == b.hls
+            && a.publish == b.publish
             && a.transcode == b.transcode
             && rtmp_rules(a) == rtmp_rules(b)
     }) {
@@ -236,6 +239,7 @@ mod tests {
             (_, "secret") => "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"".to_owned(),
             (_, "mode") => "\"open\"".to_owned(),
             (_, "format") => "\"json\"".to_owned(),
+            (_, "policy") => "\"takeover\"".to_owned(),
             (_, "preset") => "\"fast\"".to_owned(),
             (_, "profile") => "\"source\"".to_owned(),
             (_, "url") => "\"http://other.example/\"".to_owned(),

@@ -25,6 +25,8 @@ pub struct Config {
     pub admin: Admin,
     /// Who may publish.
     pub admission: Admission,
+    /// What publishers may do to each other.
+    pub publish: Publish,
     /// Packaging.
     pub hls: Hls,
     /// Encoding.
@@ -155,6 +157,25 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// `[publish]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Publish {
+    /// What a newcomer meets whose key is live.
+    pub policy: Policy,
+}
+
+/// What a newcomer meets whose key is live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It replaces the publisher.
+    Takeover,
+}
+
 /// `[hls]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -279,6 +300,7 @@ impl Default for Config {
             http: Http::default(),
             admin: Admin::default(),
             admission: Admission::default(),
+            publish: Publish::default(),
             hls: Hls::default(),
             transcode: Transcode::default(),
             profiles: default_profiles(),
@@ -352,7 +374,7 @@ impl Default for Hls {
             segment_ms: 2000,
             window_segments: 10,
             reconnect_window_ms: 20_000,
-            silence_ms: 5000,
+            silence_ms: 1500,
             max_streams: 500,
         }
     }

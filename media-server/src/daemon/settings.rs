@@ -12,7 +12,7 @@ use super::DaemonError;
 use crate::admission::{self, Admission, Endpoint, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
 use crate::ingest::Rules;
-use crate::live::Settings;
+use crate::live::{Policy, Settings};
 use crate::metrics::Metrics;
 
 /// Makes the data folder, and makes sure that it can be written to before a port opens.
@@ -41,6 +41,10 @@ pub(super) fn rules(config: &Config) -> Rules {
             },
             reconnect_window: Duration::from_millis(config.hls.reconnect_window_ms),
             silence: Duration::from_millis(config.hls.silence_ms),
+            policy: match config.publish.policy {
+                config::Policy::Reject => Policy::Reject,
+                config::Policy::Takeover => Policy::Takeover,
+            },
         },
         max_streams: config.hls.max_streams,
         idle_timeout: Duration::from_millis(config.rtmp.idle_timeout_ms),

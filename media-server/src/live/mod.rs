@@ -4,23 +4,30 @@
 //! `Live → Waiting (reconnect window) → Ended`, and on a new publish back to `Live`: within the window in the same
 //! playlists, afterwards in a new run whose media sequence numbers go on.
 
+mod air;
 mod directory;
-mod packaging;
+mod feed;
+mod flow;
+mod formats;
+mod hold;
 mod publisher;
 mod rendition;
+mod run;
 mod rung;
 mod snapshot;
 mod stream;
+mod switch;
 
 use std::time::Duration;
 
 use media::segmenter::Targets;
 
 pub use directory::{Directory, DropOutcome, PublishError, StreamHandle};
-pub use publisher::{Expect, PublishSpec, Publisher};
+pub use publisher::{Expect, PublishSpec, Publisher, Role, Track};
 pub use rendition::{Rendition, Text, View, gzip};
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};
+pub use switch::OnAir;
 
 /// How a run is packaged and how long a stream waits for its publisher. Fixed for a run, read anew at each.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +36,18 @@ pub struct Settings {
     pub targets: Targets,
     /// How long the same key may come back and go on in the same playlists.
     pub reconnect_window: Duration,
-    /// A publisher silent for this long gives way to a newcomer with its key.
+    /// A publisher silent for this long gives way to a newcomer with its key, whatever the policy.
     pub silence: Duration,
+    /// What a newcomer meets while the publisher with its key really sends.
+    pub policy: Policy,
+}
+
+/// What happens to a newcomer whose key is live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It replaces the publisher, which is disconnected.
+    Takeover,
 }

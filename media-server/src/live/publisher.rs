@@ -13,9 +13,39 @@ use std::sync::Arc;
 /// fills only on a machine that has no time left at all.
 pub(super) const QUEUE: usize = 1024;
 
+/// Which of a stream's publishers one is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// The publisher.
+    #[default]
+    Primary,
+    /// Held warm, and shown while the primary does not send.
+    Backup,
+}
+
+/// A track of a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Track {
+    /// Its sound.
+    Audio,
+    /// Its pictures: 0 is the source, others are further renditions that it sends itself.
+    Video(u8),
+}
+
+impl From<Kind> for Track {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Audio => Self::Audio,
+            Kind::Video => Self::Video(0),
+        }
+    }
+}
+
 /// What an ingest asks a stream for.
 #[derive(Clone, Debug)]
 pub struct PublishSpec {
+    /// As what it comes.
+    pub role: Role,
     /// Who publishes.
     pub session: SessionInfo,
     /// The ladder that admission named, resolved.
@@ -27,8 +57,8 @@ pub struct PublishSpec {
 /// What travels from publisher to stream.
 #[derive(Debug)]
 pub(super) enum Input {
-    Format(Format),
-    Unit { kind: Kind, unit: AccessUnit, arrived: Instant },
+    Format { track: Track, format: Format },
+    Unit { track: Track, unit: AccessUnit, arrived: Instant },
     Expect(Expect),
 }
 
@@ -52,8 +82,9 @@ pub struct Publisher {
     pub(super) ended: CancellationToken,
     pub(super) start: Timestamp,
     pub(super) counters: Arc<Counters>,
-    /// The queue overflowed: video is skipped until the next keyframe, so that no broken picture is shown.
-    pub(super) skipping: bool,
+    /// Video tracks of which the queue lost a unit: skipped until their next keyframe, so that no broken picture is
+    /// shown.
+    pub(super) skipping: Vec<u8>,
 }
 
 impl Publisher {
@@ -79,31 +110,51 @@ impl Publisher {
 
     /// How a track decodes from its next unit on.
     pub fn format(&mut self, format: Format) {
-        self.send(Input::Format(format));
+        self.send(Input::Format { track: format.kind().into(), format });
+    }
+
+    /// How a further video track decodes. Track 0 is [`Self::format`]'s.
+    pub fn track_format(&mut self, number: u8, format: Format) {
+        self.send(Input::Format { track: Track::Video(number), format });
+    }
+
+    /// One unit of a further video track.
+    pub fn track_unit(&mut self, number: u8, unit: AccessUnit, arrived: Instant) {
+        self.pass(Track::Video(number), unit, arrived);
     }
 
     /// One unit, placed by the session's timeline; `arrived` is when its last byte was read.
     pub fn unit(&mut self, kind: Kind, unit: AccessUnit, arrived: Instant) {
-        let counter = match kind {
-            Kind::Video => &self.counters.video_units,
-            Kind::Audio => &self.counters.audio_units,
+        self.pass(kind.into(), unit, arrived);
+    }
+
+    fn pass(&mut self, track: Track, unit: AccessUnit, arrived: Instant) {
+        let counter = match track {
+            Track::Video(_) => &self.counters.video_units,
+            Track::Audio => &self.counters.audio_units,
         };
         Counters::add(counter, 1);
         Counters::add(&self.counters.bytes, unit.payload.len() as u64);
-        if self.skipping && kind == Kind::Video {
+        if let Track::Video(number) = track
+            && let Some(skipped) = self.skipping.iter().position(|skipping| *skipping == number)
+        {
             if !unit.keyframe {
                 Counters::add(&self.counters.dropped, 1);
                 return;
             }
-            self.skipping = false;
+            self.skipping.swap_remove(skipped);
         }
-        self.send(Input::Unit { kind, unit, arrived });
+        self.send(Input::Unit { track, unit, arrived });
     }
 
     fn send(&mut self, input: Input) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.inputs.try_send(input) {
-            self.skipping = true;
+        if let Err(mpsc::error::TrySendError::Full(lost)) = self.inputs.try_send(input) {
             Counters::add(&self.counters.dropped, 1);
+            if let Input::Unit { track: Track::Video(number), .. } = lost
+                && !self.skipping.contains(&number)
+            {
+                self.skipping.push(number);
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use flate2::{Compression, write::GzEncoder};
 use media::{Format, packager::Packager, playlist::MediaPlaylist, playlist::Report};
 use tokio::sync::watch;
 
+use super::run::Outcome;
+
 /// A playlist's text, plain and compressed.
 #[derive(Debug)]
 pub struct Text {
@@ -113,6 +115,11 @@ impl Track {
             view,
         };
         Self { packager, rendition, published: false, views }
+    }
+
+    /// Closes what is open and shows it.
+    pub(super) fn flush(&mut self) -> Outcome {
+        Outcome { changed: self.packager.flush() && self.publish() }
     }
 
     pub(super) fn set_format(&mut self, format: Format) {

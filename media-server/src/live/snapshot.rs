@@ -8,6 +8,7 @@ use media::{AudioFormat, VideoFormat};
 
 use super::rendition::Rendition;
 use super::rung::{RungSink, WorkerStatus};
+use super::switch::OnAir;
 
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,12 @@ pub struct Snapshot {
     pub source_audio: Option<AudioFormat>,
     /// The present or last publisher.
     pub session: Option<SessionInfo>,
+    /// The publisher that is held warm.
+    pub backup: Option<SessionInfo>,
+    /// Which of them viewers are shown.
+    pub on_air: OnAir,
+    /// The last picture is held: nobody sends.
+    pub holding: bool,
     /// Running counters of this run.
     pub counters: Arc<Counters>,
     /// The encoder, where one runs.

@@ -1,4 +1,4 @@
-//! The task that owns one stream.
+//! The task that owns one stream: its publishers come and go, what viewers see goes on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,10 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::directory::{DropOutcome, PublishError, StreamHandle};
-use super::packaging::{Outcome, Run};
-use super::publisher::{Input, PublishSpec, Publisher, QUEUE};
+use super::feed::Feed;
+use super::publisher::{Input, PublishSpec, Publisher, QUEUE, Role};
+use super::run::{Outcome, Run};
 use super::rung::{RungEvent, RungFactory};
 use super::snapshot::{Counters, Phase, SessionInfo, Snapshot};
+use super::switch::OnAir;
+use super::{Policy, air};
 use crate::metrics::Metrics;
 
 /// How long an ended stream can still be fetched, beyond its window: viewers finish what they have listed.
@@ -20,25 +23,21 @@ const RETENTION: Duration = Duration::from_secs(30);
 pub(super) enum Command {
     /// A newcomer wants to publish.
     Attach { spec: Box<PublishSpec>, reply: oneshot::Sender<Result<Publisher, PublishError>> },
-    /// An operator drops the publisher and ends the stream.
+    /// An operator drops the publishers and ends the stream.
     Drop { reply: oneshot::Sender<DropOutcome> },
 }
 
-/// The publisher as the stream holds it.
-struct Feed {
-    inputs: mpsc::Receiver<Input>,
-    ended: CancellationToken,
-    last_media: Instant,
-}
-
 pub(super) struct Stream {
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     settings: Settings,
     factory: RungFactory,
     metrics: Metrics,
-    phase: Phase,
-    run: Run,
-    feed: Option<Feed>,
+    pub(super) phase: Phase,
+    pub(super) run: Run,
+    pub(super) primary: Option<Feed>,
+    pub(super) backup: Option<Feed>,
+    pub(super) on_air: OnAir,
+    pub(super) holding: bool,
     session: Option<SessionInfo>,
     counters: Arc<Counters>,
     /// When the present phase runs out: the reconnect window, or the retention.
@@ -71,6 +70,9 @@ impl Stream {
             source_video: None,
             source_audio: None,
             session: None,
+            backup: None,
+            on_air: OnAir::Nothing,
+            holding: false,
             counters: Arc::clone(&counters),
             encoder: None,
         });
@@ -84,7 +86,10 @@ impl Stream {
             metrics,
             phase: Phase::Waiting,
             run,
-            feed: None,
+            primary: None,
+            backup: None,
+            on_air: OnAir::Nothing,
+            holding: false,
             session: None,
             counters,
             snapshots,
@@ -94,22 +99,23 @@ impl Stream {
 
     async fn serve(mut self, mut inbox: mpsc::Receiver<Command>, cancel: CancellationToken) {
         let mut batch = Vec::with_capacity(64);
+        let mut backup_batch = Vec::with_capacity(64);
         let mut rung_batch = Vec::with_capacity(64);
         loop {
-            let deadline = [self.deadline, self.run.ready_by()].into_iter().flatten().min();
+            let deadline = [self.deadline, self.run.ready_by(), self.next_look()].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 command = inbox.recv() => match command {
                     Some(Command::Attach { spec, reply }) => self.attach(*spec, reply),
-                    Some(Command::Drop { reply }) => self.drop_publisher(reply),
+                    Some(Command::Drop { reply }) => self.drop_publishers(reply),
                     None => break,
                 },
-                n = next_inputs(self.feed.as_mut(), &mut batch) => {
-                    if n == 0 {
-                        self.detach();
-                    }
-                    self.inputs(&mut batch);
+                n = next_inputs(self.primary.as_mut(), &mut batch) => {
+                    self.inputs(Role::Primary, n == 0, &mut batch);
+                }
+                n = next_inputs(self.backup.as_mut(), &mut backup_batch) => {
+                    self.inputs(Role::Backup, n == 0, &mut backup_batch);
                 }
                 n = next_rungs(self.run.events.as_mut(), &mut rung_batch) => {
                     self.rungs(&mut rung_batch);
@@ -118,7 +124,9 @@ impl Stream {
                     }
                 }
                 () = sleep_until(deadline) => {
-                    if self.run.settle().changed {
+                    let mut outcome = self.run.settle();
+                    outcome |= self.look();
+                    if outcome.changed {
                         self.show();
                     }
                     if self.deadline.is_some_and(|d| d <= Instant::now()) && self.expire() {
@@ -127,24 +135,36 @@ impl Stream {
                 }
             }
         }
-        if let Some(feed) = self.feed.take() {
-            feed.ended.cancel();
-        }
+        self.dismiss();
         if self.phase != Phase::Ended {
             self.end();
         }
     }
 
+    pub(super) fn slot(&mut self, role: Role) -> &mut Option<Feed> {
+        match role {
+            Role::Primary => &mut self.primary,
+            Role::Backup => &mut self.backup,
+        }
+    }
+
     fn attach(&mut self, spec: PublishSpec, reply: oneshot::Sender<Result<Publisher, PublishError>>) {
-        if let Some(feed) = &self.feed {
-            if feed.last_media.elapsed() < self.settings.silence {
+        let role = spec.role;
+        let silence = self.settings.silence;
+        let name = Arc::clone(&self.name);
+        if let Some(feed) = self.slot(role) {
+            let silent = feed.last_media().elapsed() >= silence;
+            if !silent && spec.settings.policy == Policy::Reject {
                 // A newcomer that has gone away meanwhile needs no answer.
                 drop(reply.send(Err(PublishError::AlreadyLive(self.name.to_string()))));
                 return;
             }
-            tracing::warn!(stream = %self.name, "publisher is silent: a newcomer with its key takes over");
+            tracing::warn!(
+                stream = %name, silent, from = %feed.session.client, to = %spec.session.client,
+                "a newcomer with the publisher's key takes over"
+            );
             feed.ended.cancel();
-            self.detach();
+            self.leave(role);
         }
         if self.phase == Phase::Ended {
             let msn = self.run.next_msn();
@@ -152,51 +172,63 @@ impl Stream {
             self.run =
                 Run::new(&self.name, spec.settings, msn, Arc::clone(&self.factory), self.metrics.clone());
             self.counters = Arc::new(Counters::default());
+            self.on_air = OnAir::Nothing;
         }
-        self.run.attach(spec.profile);
+        let counters = match role {
+            Role::Primary => Arc::clone(&self.counters),
+            Role::Backup => Arc::new(Counters::default()),
+        };
         let (inputs, receiver) = mpsc::channel(QUEUE);
         let ended = CancellationToken::new();
         let publisher = Publisher {
             inputs,
             ended: ended.clone(),
             start: self.run.now(),
-            counters: Arc::clone(&self.counters),
-            skipping: false,
+            counters: Arc::clone(&counters),
+            skipping: Vec::new(),
         };
-        self.feed = Some(Feed { inputs: receiver, ended, last_media: Instant::now() });
-        self.session = Some(spec.session);
+        *self.slot(role) = Some(Feed::new(receiver, ended, spec.session, spec.profile, counters));
+        self.metrics.streams_live.inc();
         self.phase = Phase::Live;
         self.deadline = None;
-        self.metrics.streams_live.inc();
+        self.look();
         self.show();
         if reply.send(Ok(publisher)).is_err() {
-            self.detach();
+            self.leave(role);
+            self.show();
         }
     }
 
-    fn detach(&mut self) {
-        self.feed = None;
+    /// A publisher is gone. Where it was the last one, its return is waited for.
+    fn leave(&mut self, role: Role) {
+        if self.slot(role).take().is_none() {
+            return;
+        }
         self.metrics.streams_live.dec();
-        self.run.detach();
-        self.phase = Phase::Waiting;
-        self.deadline = Some(Instant::now() + self.settings.reconnect_window);
-        tracing::info!(
-            stream = %self.name,
-            window_s = self.settings.reconnect_window.as_secs_f64(),
-            "publisher gone; waiting for its return"
-        );
-        self.show();
+        if self.primary.is_none() && self.backup.is_none() && self.phase == Phase::Live {
+            self.phase = Phase::Waiting;
+            self.deadline = Some(Instant::now() + self.settings.reconnect_window);
+            tracing::info!(
+                stream = %self.name,
+                window_s = self.settings.reconnect_window.as_secs_f64(),
+                "publisher gone; waiting for its return"
+            );
+        }
+        self.look();
     }
 
-    fn drop_publisher(&mut self, reply: oneshot::Sender<DropOutcome>) {
-        let outcome = match self.feed.take() {
-            Some(feed) => {
-                feed.ended.cancel();
-                self.metrics.streams_live.dec();
-                DropOutcome::Dropped
-            }
-            None => DropOutcome::Idle,
-        };
+    /// Disconnects whoever publishes. True: someone did.
+    fn dismiss(&mut self) -> bool {
+        let feeds: Vec<_> = [self.primary.take(), self.backup.take()].into_iter().flatten().collect();
+        for feed in &feeds {
+            feed.ended.cancel();
+            self.metrics.streams_live.dec();
+        }
+        !feeds.is_empty()
+    }
+
+    fn drop_publishers(&mut self, reply: oneshot::Sender<DropOutcome>) {
+        let outcome = if self.dismiss() { DropOutcome::Dropped } else { DropOutcome::Idle };
         if self.phase != Phase::Ended {
             self.end();
         }
@@ -222,6 +254,8 @@ impl Stream {
     fn end(&mut self) {
         self.run.end();
         self.phase = Phase::Ended;
+        self.on_air = OnAir::Nothing;
+        self.holding = false;
         self.deadline = Some(Instant::now() + self.window() + RETENTION);
         tracing::info!(stream = %self.name, "stream ended");
         self.show();
@@ -234,22 +268,16 @@ impl Stream {
             .saturating_mul(segments.min(20_000))
     }
 
-    fn inputs(&mut self, batch: &mut Vec<Input>) {
+    fn inputs(&mut self, role: Role, closed: bool, batch: &mut Vec<Input>) {
         let mut outcome = Outcome::default();
         for input in batch.drain(..) {
-            outcome |= match input {
-                Input::Expect(expect) => {
-                    self.run.expect(expect);
-                    Outcome::default()
-                }
-                Input::Format(format) => self.run.format(format),
-                Input::Unit { kind, unit, arrived } => {
-                    if let Some(feed) = &mut self.feed {
-                        feed.last_media = arrived;
-                    }
-                    self.run.unit(kind, unit, arrived)
-                }
-            };
+            outcome |= self.input(role, input);
+        }
+        if closed {
+            self.leave(role);
+            outcome.changed = true;
+        } else {
+            outcome |= self.look();
         }
         if outcome.changed {
             self.show();
@@ -266,7 +294,12 @@ impl Stream {
         }
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
+        let mut counters = Arc::clone(&self.counters);
+        if let Some(feed) = air::on_air(self.on_air, self.primary.as_ref(), self.backup.as_ref()) {
+            self.session = Some(feed.session.clone());
+            counters = Arc::clone(&feed.counters);
+        }
         self.snapshots.send_replace(Arc::new(Snapshot {
             name: Arc::clone(&self.name),
             epoch: Arc::clone(&self.run.epoch),
@@ -275,12 +308,15 @@ impl Stream {
             video: self.run.video_renditions(),
             retired: self.run.retired(),
             audio: self.run.audio_rendition(),
-            independent: self.run.aligned(),
+            independent: self.run.aligned,
             missing: self.run.missing.clone(),
-            source_video: self.run.source_video.clone(),
+            source_video: self.run.source.format.clone(),
             source_audio: self.run.source_audio.clone(),
             session: self.session.clone(),
-            counters: Arc::clone(&self.counters),
+            backup: self.backup.as_ref().map(|feed| feed.session.clone()),
+            on_air: self.on_air,
+            holding: self.holding,
+            counters,
             encoder: self.run.encoder.clone(),
         }));
     }

@@ -47,6 +47,8 @@ pub struct PackagerConfig {
     pub epoch: String,
     /// Unix milliseconds of the timeline's zero, for EXT-X-PROGRAM-DATE-TIME.
     pub wall_zero_ms: i64,
+    /// EXT-X-DISCONTINUITY-SEQUENCE to begin with: the same for every rendition that begins at the same moment.
+    pub discontinuity_sequence: u64,
 }
 
 /// One rendition's packager.
@@ -88,7 +90,7 @@ impl Packager {
     /// A packager without a format: units are dropped until it has one.
     pub fn new(mut config: PackagerConfig) -> Self {
         config.epoch.retain(|c| c.is_ascii_alphanumeric() || c == '_');
-        let targets = config.targets;
+        let (targets, discontinuities) = (config.targets, config.discontinuity_sequence);
         let constants = Arc::new(Constants::new(config.epoch.clone(), &targets, targets.part_target()));
         let current = Arc::new(MediaPlaylist {
             constants: Arc::clone(&constants),
@@ -98,7 +100,7 @@ impl Packager {
             running: None,
             next_msn: 0,
             hint: part_name(&config.epoch, 0),
-            discontinuities: 0,
+            discontinuities: config.discontinuity_sequence,
             ended: false,
             bits: None,
             frame_rate: None,
@@ -126,7 +128,7 @@ impl Packager {
             sequence: 0,
             dropped: 0,
             ended: false,
-            window: Window::new(targets),
+            window: Window::new(targets, discontinuities),
             current,
         }
     }

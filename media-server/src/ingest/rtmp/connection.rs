@@ -15,7 +15,7 @@ use wire::rtmp::{Event, Limits, Session, SessionError};
 use super::media_messages::{MediaMessages, Refusal};
 use crate::admission::{Client, Decision, EventData, Grant, PublishRequest, StoppedData};
 use crate::ingest::Desk;
-use crate::live::{PublishSpec, Publisher, SessionInfo};
+use crate::live::{PublishSpec, Publisher, Role, SessionInfo};
 
 /// What one read may bring. Large reads keep system calls and wake-ups few at high bitrates.
 const READ: usize = 64 * 1024;
@@ -201,6 +201,13 @@ impl Connection<'_> {
                 .await;
         }
         let id = format!("ses_{}", uuid::Uuid::now_v7().simple());
+        let role = match query.iter().find(|(name, _)| name == "role").map(|(_, role)| role.as_str()) {
+            None | Some("" | "primary") => Role::Primary,
+            Some("backup") => Role::Backup,
+            Some(_) => {
+                return self.refuse("NetStream.Publish.BadName", "role is \"primary\" or \"backup\"").await;
+            }
+        };
         let request = PublishRequest {
             session: id.clone(),
             protocol: "rtmp",
@@ -210,7 +217,7 @@ impl Connection<'_> {
             client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() },
         };
         match self.desk.admission.publish(request).await {
-            Decision::Allow(grant) => self.begin(id, grant).await,
+            Decision::Allow(grant) => self.begin(id, role, grant).await,
             Decision::Deny { reason, message } => {
                 self.desk.metrics.admission("denied");
                 tracing::info!(peer = %self.peer, reason, "publish denied");
@@ -229,7 +236,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn begin(&mut self, id: String, grant: Grant) -> Result<(), Closed> {
+    async fn begin(&mut self, id: String, role: Role, grant: Grant) -> Result<(), Closed> {
         let rules = self.desk.rules.load_full();
         let Some(profile) = rules.profiles.get(&grant.profile) else {
             self.desk.metrics.admission("refused");
@@ -246,7 +253,7 @@ impl Connection<'_> {
             since: SystemTime::now(),
             profile: grant.profile.clone(),
         };
-        let spec = PublishSpec { session, profile: profile.clone(), settings: rules.settings.clone() };
+        let spec = PublishSpec { role, session, profile: profile.clone(), settings: rules.settings.clone() };
         let publisher = match self.desk.directory.publish(&grant.stream, spec, rules.max_streams).await {
             Ok(publisher) => publisher,
             Err(error) => {

@@ -35,7 +35,12 @@ pub(super) fn audio_format(sample_rate: u32) -> Format {
 }
 
 pub(super) fn packager(targets: Targets, format: Format) -> Packager {
-    let mut packager = Packager::new(PackagerConfig { targets, epoch: "e".into(), wall_zero_ms: WALL });
+    let mut packager = Packager::new(PackagerConfig {
+        targets,
+        epoch: "e".into(),
+        wall_zero_ms: WALL,
+        discontinuity_sequence: 0,
+    });
     assert!(packager.set_format(format));
     packager
 }

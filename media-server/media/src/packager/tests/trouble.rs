@@ -197,8 +197,12 @@ fn sound_goes_on_while_pictures_freeze() {
 
 #[test]
 fn units_without_a_place_are_dropped_and_counted() {
-    let mut packager =
-        Packager::new(PackagerConfig { targets: roomy(), epoch: "a/b\"c".into(), wall_zero_ms: 0 });
+    let mut packager = Packager::new(PackagerConfig {
+        targets: roomy(),
+        epoch: "a/b\"c".into(),
+        wall_zero_ms: 0,
+        discontinuity_sequence: 0,
+    });
     let at = |ms| Timestamp::ZERO + Span::from_millis(ms);
     let make = |ms, key| unit(at(ms), at(ms), Span::from_millis(33), key, 0);
     assert!(!packager.push(make(0, true)), "no format");

@@ -1,0 +1,185 @@
+//! What of a stream's inputs goes on the air: the switch between them, the joining of the one that is chosen, and
+//! what is held while none sends.
+
+use std::time::{Duration, Instant};
+
+use super::feed::{Arrived, Feed};
+use super::publisher::{Input, Role, Track};
+use super::run::Outcome;
+use super::snapshot::Phase;
+use super::stream::Stream;
+use super::switch::{self, GIVES_WAY, OnAir, State};
+
+/// The publisher is connected and sends nothing for so long: what it sent last is held. Less than players are behind.
+const HELD_AFTER: Duration = Duration::from_secs(1);
+/// One of its tracks has stopped for so long while the other goes on.
+const TRACK_HELD_AFTER: Duration = Duration::from_secs(3);
+/// Pictures that come seldom by nature are not held sooner than this many of their intervals, nor later than 5 s.
+const INTERVALS: u32 = 3;
+const SELDOM: Duration = Duration::from_secs(5);
+
+/// The publisher that is on the air.
+pub(super) fn on_air<'a>(
+    on_air: OnAir,
+    primary: Option<&'a Feed>,
+    backup: Option<&'a Feed>,
+) -> Option<&'a Feed> {
+    match on_air {
+        OnAir::Primary => primary,
+        OnAir::Backup => backup,
+        OnAir::Nothing | OnAir::Slate => None,
+    }
+}
+
+impl Stream {
+    fn role_on_air(&self) -> Option<Role> {
+        match self.on_air {
+            OnAir::Primary => Some(Role::Primary),
+            OnAir::Backup => Some(Role::Backup),
+            OnAir::Nothing | OnAir::Slate => None,
+        }
+    }
+
+    fn feed_on_air(&self) -> Option<&Feed> {
+        on_air(self.on_air, self.primary.as_ref(), self.backup.as_ref())
+    }
+
+    /// Takes one input of a publisher, and passes it on where that publisher is on the air.
+    pub(super) fn input(&mut self, role: Role, input: Input) -> Outcome {
+        let live = self.role_on_air() == Some(role);
+        let Some(feed) = self.slot(role).as_mut() else { return Outcome::default() };
+        let through = live && feed.joined;
+        match input {
+            Input::Expect(expect) => {
+                feed.announced.expect = expect;
+                if through {
+                    self.run.expect = expect;
+                }
+                Outcome::default()
+            }
+            Input::Format { track, format } => {
+                feed.format(track, &format);
+                if through { self.run.format(track, &format) } else { Outcome::default() }
+            }
+            Input::Unit { track, unit, arrived } => {
+                let arrived = Arrived { track, unit, at: arrived };
+                feed.unit(&arrived);
+                if !through {
+                    return Outcome::default();
+                }
+                if track != Track::Audio && self.run.source.interrupted {
+                    return self.rejoin(role);
+                }
+                self.run.unit(track, arrived.unit, Some(arrived.at))
+            }
+        }
+    }
+
+    /// Looks again at who should be on the air, and holds what is due.
+    pub(super) fn look(&mut self) -> Outcome {
+        if self.phase == Phase::Ended {
+            return Outcome::default();
+        }
+        let now = Instant::now();
+        let primary = State::of(self.primary.as_ref(), now);
+        let backup = State::of(self.backup.as_ref(), now);
+        let chosen = switch::choose(self.on_air, primary, backup, false);
+        let mut outcome = Outcome::default();
+        if chosen != self.on_air {
+            tracing::info!(stream = %self.name, from = self.on_air.name(), to = chosen.name(), "input switched");
+            for feed in [&mut self.primary, &mut self.backup].into_iter().flatten() {
+                feed.joined = false;
+            }
+            self.on_air = chosen;
+            outcome.changed = true;
+        }
+        outcome |= self.join();
+        let (video, audio) = self.silent(now);
+        let holding = (video || audio) && self.run.hold_due(video, audio).is_some();
+        outcome |= self.run.hold(video, audio);
+        outcome.changed |= holding != self.holding;
+        self.holding = holding;
+        outcome
+    }
+
+    /// Takes in the publisher on the air, as soon as it can be: at once while nothing was ever shown.
+    fn join(&mut self) -> Outcome {
+        let Some(role) = self.role_on_air() else { return Outcome::default() };
+        let begun = self.run.open;
+        let Some(feed) = self.slot(role).as_mut() else { return Outcome::default() };
+        if feed.joined || (begun && !feed.is_joinable()) {
+            return Outcome::default();
+        }
+        feed.joined = true;
+        let (announced, profile) = (feed.announced.clone(), feed.profile.clone());
+        self.run.join(&profile, announced.expect);
+        let mut outcome = Outcome { changed: true };
+        let video = announced.video.map(|video| (Track::Video(0), media::Format::Video(video)));
+        let others =
+            announced.others.into_iter().map(|(n, video)| (Track::Video(n), media::Format::Video(video)));
+        let audio = announced.audio.map(|audio| (Track::Audio, media::Format::Audio(audio)));
+        for (track, format) in video.into_iter().chain(others).chain(audio) {
+            outcome |= self.run.format(track, &format);
+        }
+        outcome |= self.replay(role);
+        outcome
+    }
+
+    /// The publisher's pictures follow on held ones: they need their keyframe again.
+    fn rejoin(&mut self, role: Role) -> Outcome {
+        let joinable = self.slot(role).as_ref().is_some_and(Feed::is_joinable);
+        if !joinable {
+            // Its group of pictures is too long to be kept: held until the next keyframe.
+            if let Some(feed) = self.slot(role) {
+                feed.joined = false;
+            }
+            return Outcome::default();
+        }
+        self.run.rejoin();
+        self.replay(role)
+    }
+
+    fn replay(&mut self, role: Role) -> Outcome {
+        let kept = self.slot(role).as_ref().map(Feed::kept).unwrap_or_default();
+        let mut outcome = Outcome::default();
+        for arrived in kept {
+            outcome |= self.run.unit(arrived.track, arrived.unit, None);
+        }
+        outcome
+    }
+
+    /// Whether pictures and sound are to be held now.
+    fn silent(&self, now: Instant) -> (bool, bool) {
+        let Some(feed) = self.feed_on_air().filter(|feed| feed.joined) else { return (true, true) };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let all = since(feed.last_media()) >= self.held_after();
+        let video = feed.announced.video.is_none()
+            || since(feed.last_video) >= TRACK_HELD_AFTER.max(self.held_after());
+        let audio = feed.announced.audio.is_none() || since(feed.last_audio) >= TRACK_HELD_AFTER;
+        (all || video, all || audio)
+    }
+
+    fn held_after(&self) -> Duration {
+        let interval = self.run.interval().saturating_mul(INTERVALS);
+        HELD_AFTER.max(interval.min(SELDOM))
+    }
+
+    /// When there is something to look at again without anything having come.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        let now = Instant::now();
+        let held = {
+            let (video, audio) = self.silent(now);
+            self.run.hold_due(video, audio)
+        };
+        let feed = self.feed_on_air().filter(|feed| feed.joined);
+        let silences = feed.into_iter().flat_map(|feed| {
+            let all = feed.last_media() + self.held_after();
+            let video = feed.last_video + TRACK_HELD_AFTER.max(self.held_after());
+            [feed.last_media() + GIVES_WAY, all, video, feed.last_audio + TRACK_HELD_AFTER]
+        });
+        silences.filter(|at| *at > now).chain(held).min()
+    }
+}

@@ -1,0 +1,195 @@
+//! One publisher as its stream holds it: what it announced, and the group of pictures that it is in, so that it can
+//! be joined at any moment without waiting for a keyframe.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use media::ladder::Profile;
+use media::{AccessUnit, AudioFormat, Format, VideoFormat};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::publisher::{Expect, Input, Track};
+use super::snapshot::{Counters, SessionInfo};
+
+/// Media kept for joining at most; a longer group of pictures is joined at its next keyframe.
+const MOST_BYTES: usize = 32 << 20;
+const MOST_UNITS: usize = 8192;
+/// Sound alone for this long, from a publisher that announced no picture, is enough to join it.
+const SOUND_ALONE: Duration = Duration::from_secs(1);
+/// A pause in a publisher's media beyond this makes it begin anew to be called stable.
+const PAUSE: Duration = Duration::from_millis(600);
+
+/// A unit as it came in.
+#[derive(Clone)]
+pub(super) struct Arrived {
+    pub(super) track: Track,
+    pub(super) unit: AccessUnit,
+    pub(super) at: Instant,
+}
+
+/// What was said of a publisher's tracks.
+#[derive(Clone, Default)]
+pub(super) struct Announced {
+    pub(super) expect: Expect,
+    pub(super) video: Option<VideoFormat>,
+    pub(super) audio: Option<AudioFormat>,
+    /// Further video tracks, by number.
+    pub(super) others: Vec<(u8, VideoFormat)>,
+}
+
+/// See the module.
+pub(super) struct Feed {
+    pub(super) inputs: mpsc::Receiver<Input>,
+    /// Cancelled when the stream no longer wants this publisher.
+    pub(super) ended: CancellationToken,
+    pub(super) session: SessionInfo,
+    pub(super) profile: Profile,
+    pub(super) counters: Arc<Counters>,
+    pub(super) announced: Announced,
+    /// What it sends is taken into the run.
+    pub(super) joined: bool,
+    /// From the newest keyframe on; sound beside it.
+    kept: VecDeque<Arrived>,
+    kept_bytes: usize,
+    since: Instant,
+    pub(super) last_video: Instant,
+    pub(super) last_audio: Instant,
+    /// Media has flowed without a pause since then.
+    stable_since: Instant,
+    heard: bool,
+}
+
+impl Feed {
+    pub(super) fn new(
+        inputs: mpsc::Receiver<Input>,
+        ended: CancellationToken,
+        session: SessionInfo,
+        profile: Profile,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            inputs,
+            ended,
+            session,
+            profile,
+            counters,
+            announced: Announced::default(),
+            joined: false,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            since: now,
+            last_video: now,
+            last_audio: now,
+            stable_since: now,
+            heard: false,
+        }
+    }
+
+    /// When it last sent media; when it came, if it has sent none.
+    pub(super) fn last_media(&self) -> Instant {
+        self.last_video.max(self.last_audio)
+    }
+
+    /// For how long it has sent media without a pause.
+    pub(super) fn stable_for(&self, now: Instant) -> Duration {
+        if self.heard { now.saturating_duration_since(self.stable_since) } else { Duration::ZERO }
+    }
+
+    /// Notes what it says of a track.
+    pub(super) fn format(&mut self, track: Track, format: &Format) {
+        let announced = &mut self.announced;
+        match (track, format) {
+            (Track::Video(0), Format::Video(video)) => announced.video = Some(video.clone()),
+            (Track::Video(n), Format::Video(video)) => {
+                announced.others.retain(|(known, _)| *known != n);
+                announced.others.push((n, video.clone()));
+            }
+            (_, Format::Audio(audio)) => announced.audio = Some(audio.clone()),
+            (Track::Audio, Format::Video(_)) => return,
+        }
+        // What is kept was made for the format before.
+        self.forget();
+    }
+
+    /// Notes a unit, and keeps it as long as it may be needed for joining.
+    pub(super) fn unit(&mut self, arrived: &Arrived) {
+        if arrived.at.saturating_duration_since(self.last_media()) > PAUSE || !self.heard {
+            self.stable_since = arrived.at;
+        }
+        self.heard = true;
+        match arrived.track {
+            Track::Audio => self.last_audio = arrived.at,
+            Track::Video(_) => self.last_video = arrived.at,
+        }
+        let source_key = arrived.track == Track::Video(0) && arrived.unit.keyframe;
+        if source_key {
+            self.begin_group(arrived.unit.pts);
+        }
+        if self.kept_bytes > MOST_BYTES || self.kept.len() >= MOST_UNITS {
+            self.forget();
+        }
+        let begun = self.has_keyframe() || source_key;
+        if begun || arrived.track == Track::Audio {
+            self.kept_bytes += arrived.unit.payload.len();
+            self.kept.push_back(arrived.clone());
+        }
+        if !begun {
+            self.shorten_sound();
+        }
+    }
+
+    /// A keyframe has come: what lies before it is not needed again, but for the sound beside it, which may have come
+    /// earlier.
+    fn begin_group(&mut self, at: media::Timestamp) {
+        let bytes = &mut self.kept_bytes;
+        self.kept.retain(|kept| {
+            let stays = kept.track == Track::Audio && kept.unit.pts + kept.unit.duration > at;
+            if !stays {
+                *bytes = bytes.saturating_sub(kept.unit.payload.len());
+            }
+            stays
+        });
+    }
+
+    /// Without a picture, half a second of sound is all that a joiner could want.
+    fn shorten_sound(&mut self) {
+        let Some(newest) = self.kept.back().map(|kept| kept.unit.pts) else { return };
+        while let Some(first) = self.kept.front()
+            && newest - first.unit.pts > media::Span::from_millis(500)
+        {
+            self.kept_bytes = self.kept_bytes.saturating_sub(first.unit.payload.len());
+            self.kept.pop_front();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.kept.clear();
+        self.kept_bytes = 0;
+    }
+
+    fn has_keyframe(&self) -> bool {
+        self.kept.iter().any(|kept| kept.track == Track::Video(0))
+    }
+
+    /// The newest unit of its picture is a keyframe: the best moment to cut to it.
+    pub(super) fn is_at_keyframe(&self) -> bool {
+        self.kept.iter().filter(|kept| kept.track == Track::Video(0)).count() == 1
+    }
+
+    /// It can be joined now: it has a keyframe, or has no picture and is not going to have one.
+    pub(super) fn is_joinable(&self) -> bool {
+        let sound_only = self.announced.video.is_none()
+            && self.announced.audio.is_some()
+            && self.heard
+            && (self.announced.expect.video == Some(false) || self.since.elapsed() >= SOUND_ALONE);
+        self.has_keyframe() || sound_only
+    }
+
+    /// What a joiner needs, oldest first.
+    pub(super) fn kept(&self) -> Vec<Arrived> {
+        self.kept.iter().cloned().collect()
+    }
+}

@@ -1,0 +1,187 @@
+//! The way of a unit through a run: spliced onto what was, cut by the GOP clock, into its packagers and the encoder.
+
+use std::time::{Duration, Instant};
+
+use media::segmenter::Edge;
+use media::{AccessUnit, Span, Timestamp};
+
+use super::publisher;
+use super::rendition::Track;
+use super::run::{Outcome, Run};
+
+/// How long the multivariant playlist waits for a planned rendition before it goes out without it.
+const READY_GRACE: Duration = Duration::from_millis(1500);
+/// Audio alone for this long, with no word of a video track, is an audio-only stream.
+const AUDIO_ONLY_AFTER: Span = Span::from_millis(1000);
+/// Audio waits at most this long for the video that decides its segment edges.
+const AUDIO_HOLD: Span = Span::from_millis(1500);
+/// Edges kept for renditions that start late (an encoder on its way).
+const EDGES_KEPT: usize = 32;
+
+impl Run {
+    /// A unit of the publisher on the air. `arrived`: None for what was held and made by ourselves.
+    pub(super) fn unit(
+        &mut self,
+        track: publisher::Track,
+        unit: AccessUnit,
+        arrived: Option<Instant>,
+    ) -> Outcome {
+        match track {
+            publisher::Track::Audio => {
+                let placed = self.audio_splice.place(unit);
+                placed.map_or_else(Outcome::default, |unit| self.audio(unit))
+            }
+            publisher::Track::Video(0) => {
+                let placed = self.source.splice.place(unit);
+                placed.map_or_else(Outcome::default, |unit| self.video(unit, arrived))
+            }
+            publisher::Track::Video(number) => self.other(number, unit),
+        }
+    }
+
+    pub(super) fn video(&mut self, unit: AccessUnit, arrived: Option<Instant>) -> Outcome {
+        if unit.keyframe {
+            self.plan();
+            self.source.keyframe = Some(unit.clone());
+        }
+        if !self.open {
+            if !unit.keyframe {
+                return Outcome::default();
+            }
+            self.start(unit.pts);
+        }
+        let edge = self.clock.observe(&unit);
+        let mut outcome = Outcome::default();
+        if let Some(edge) = edge {
+            outcome |= self.edge(edge);
+        }
+        if let Some(encoder) = &self.encoder {
+            encoder.push(unit.clone(), edge.is_some());
+        }
+        let pushed = push(self.passthrough.as_mut(), unit);
+        if let (true, Some(arrived)) = (pushed.part, arrived) {
+            self.metrics.part_latency.observe(arrived.elapsed().as_secs_f64());
+        }
+        outcome |= pushed.outcome;
+        outcome |= self.release_audio();
+        outcome |= self.settle();
+        outcome
+    }
+
+    /// A unit of a further video track: cut where the source is cut.
+    fn other(&mut self, number: u8, unit: AccessUnit) -> Outcome {
+        let Some(other) = self.others.iter_mut().find(|other| other.number == number) else {
+            return Outcome::default();
+        };
+        let Some(unit) = other.source.splice.place(unit) else { return Outcome::default() };
+        if unit.keyframe {
+            other.source.keyframe = Some(unit.clone());
+        }
+        let mut outcome = push(Some(&mut other.track), unit).outcome;
+        outcome |= self.settle();
+        outcome
+    }
+
+    pub(super) fn audio(&mut self, unit: AccessUnit) -> Outcome {
+        let pts = unit.pts;
+        self.held_audio.push_back(unit);
+        let first = self.held_audio.front().map_or(pts, |u| u.pts);
+        if !self.open {
+            let no_video = self.expect.video == Some(false) || self.source.format.is_none();
+            let waited = pts - first >= AUDIO_ONLY_AFTER;
+            if no_video && (self.expect.video == Some(false) || waited) {
+                self.start(first);
+            } else {
+                // Video is on its way: keep only what could still be beside its first keyframe.
+                while self.held_audio.front().is_some_and(|u| pts - u.pts > AUDIO_HOLD) {
+                    self.held_audio.pop_front();
+                }
+                return Outcome::default();
+            }
+        }
+        let mut outcome = self.release_audio();
+        outcome |= self.settle();
+        outcome
+    }
+
+    /// Media flows from `at` on.
+    fn start(&mut self, at: Timestamp) {
+        self.open = true;
+        self.begin_grace(READY_GRACE);
+        while self.held_audio.front().is_some_and(|u| u.pts + u.duration.half() < at) {
+            self.held_audio.pop_front();
+        }
+    }
+
+    fn edge(&mut self, edge: Edge) -> Outcome {
+        self.edges.push_back(edge);
+        if self.edges.len() > EDGES_KEPT {
+            self.edges.pop_front();
+        }
+        for track in self.tracks_mut() {
+            track.packager.edge(edge);
+        }
+        let aligned = self.clock.gop().aligned;
+        if aligned == self.aligned {
+            return Outcome::default();
+        }
+        self.aligned = aligned;
+        let longest = self.clock.gop().longest.seconds();
+        tracing::warn!(
+            stream = %self.name,
+            keyframe_interval_s = longest,
+            "the source's keyframes are too far apart for aligned segments: set the encoder's keyframe interval to \
+             the segment length"
+        );
+        if !self.rungs.is_empty() {
+            let reason =
+                "keyframes too far apart for aligned segments; set the encoder's keyframe interval to 2 s";
+            self.missing.push(("source".into(), reason.into()));
+        }
+        Outcome { changed: true }
+    }
+
+    /// Audio goes on as far as the edges are decided; where video is absent or stalls, audio drives the clock.
+    fn release_audio(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        if !self.open {
+            return outcome;
+        }
+        let newest = self.held_audio.back().map(|u| u.pts);
+        if let (Some(newest), true) = (newest, self.source.format.is_some()) {
+            while let Some(edge) = self.clock.idle(newest) {
+                outcome |= self.edge(edge);
+            }
+        }
+        while let Some(unit) = self.held_audio.front() {
+            if self.source.format.is_none() {
+                if let Some(edge) = self.clock.observe(unit) {
+                    outcome |= self.edge(edge);
+                }
+            } else if unit.pts + unit.duration > self.clock.known_until() {
+                // Bounded: where video stays away, `idle` above moves the clock on.
+                break;
+            }
+            let Some(unit) = self.held_audio.pop_front() else { break };
+            outcome |= push(self.audio.as_mut(), unit).outcome;
+        }
+        outcome
+    }
+}
+
+/// What pushing a unit did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pushed {
+    pub(super) outcome: Outcome,
+    /// Something became available.
+    pub(super) part: bool,
+}
+
+/// Pushes a unit into a track and shows what became available.
+pub(super) fn push(track: Option<&mut Track>, unit: AccessUnit) -> Pushed {
+    let Some(track) = track else { return Pushed::default() };
+    if !track.packager.push(unit) {
+        return Pushed::default();
+    }
+    Pushed { outcome: Outcome { changed: track.publish() }, part: true }
+}

@@ -1,0 +1,302 @@
+//! One run of a stream: the GOP clock and the packagers of all its renditions. From the first keyframe to the end,
+//! over every reconnect, backup and slate within it: one timeline, one epoch, media sequence numbers that go on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use media::ladder::{self, Profile};
+use media::packager::{Packager, PackagerConfig};
+use media::segmenter::{Edge, GopClock};
+use media::splice::{AudioSplice, VideoSplice};
+use media::{AccessUnit, AudioFormat, Timestamp, VideoFormat};
+use tokio::sync::mpsc;
+
+use super::Settings;
+use super::flow::push;
+use super::publisher::Expect;
+use super::rendition::{Rendition, Track};
+use super::rung::{RungEvent, RungFactory, RungSink};
+use crate::metrics::Metrics;
+
+/// Sequence numbers given to each second of a day's clock. A stream's first media sequence number is the time at which
+/// it begins, in half seconds since 1970: segments last longer than that, so a stream that comes back after a restart
+/// of the daemon, or on another machine, always goes on above where it was, without anything having been written.
+const NUMBERS_A_SECOND: u64 = 2;
+
+/// What came out of an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// The set of renditions, or their readiness, changed: a new stream snapshot is due.
+    pub(super) changed: bool,
+}
+
+impl std::ops::BitOrAssign for Outcome {
+    fn bitor_assign(&mut self, rhs: Self) {
+        self.changed |= rhs.changed;
+    }
+}
+
+/// A rung that was planned, and its track once its format is known.
+pub(super) struct RungTrack {
+    pub(super) plan: ladder::Rung,
+    pub(super) track: Option<Track>,
+}
+
+/// The publisher's own video, whole: what the pass-through rung and the encoder get.
+#[derive(Default)]
+pub(super) struct Source {
+    pub(super) format: Option<VideoFormat>,
+    pub(super) splice: VideoSplice,
+    /// The newest keyframe: what is held while nothing comes.
+    pub(super) keyframe: Option<AccessUnit>,
+    /// What was held lies between the last unit and the next: that one needs its references anew.
+    pub(super) interrupted: bool,
+}
+
+/// What a ladder depends on, and what of it is encoded.
+#[derive(PartialEq)]
+pub(super) struct Planned {
+    pub(super) source: VideoFormat,
+    pub(super) profile: Profile,
+    /// Names of the renditions that the publisher sends itself.
+    pub(super) sent: Vec<Arc<str>>,
+    pub(super) rungs: Vec<ladder::Rung>,
+}
+
+/// A further video track that the publisher sends itself.
+pub(super) struct Other {
+    pub(super) number: u8,
+    pub(super) source: Source,
+    pub(super) track: Track,
+}
+
+pub(super) struct Run {
+    pub(super) name: Arc<str>,
+    pub(super) epoch: Arc<str>,
+    pub(super) settings: Settings,
+    zero: Instant,
+    wall_zero_ms: i64,
+    pub(super) clock: GopClock,
+    pub(super) edges: VecDeque<Edge>,
+    /// EXT-X-DISCONTINUITY-SEQUENCE of a rendition that begins now.
+    pub(super) discontinuities: u64,
+    pub(super) profile: Profile,
+    /// What the ladder was planned for, and what the encoder makes.
+    pub(super) planned: Option<Planned>,
+    pub(super) expect: Expect,
+    pub(super) source: Source,
+    pub(super) passthrough: Option<Track>,
+    pub(super) others: Vec<Other>,
+    pub(super) rungs: Vec<RungTrack>,
+    pub(super) audio: Option<Track>,
+    pub(super) source_audio: Option<AudioFormat>,
+    pub(super) audio_splice: AudioSplice,
+    pub(super) held_audio: VecDeque<AccessUnit>,
+    /// Media flows; before, units wait for the first keyframe.
+    pub(super) open: bool,
+    pub(super) ready_by: Option<Instant>,
+    pub(super) ready: bool,
+    pub(super) missing: Vec<(String, String)>,
+    pub(super) factory: RungFactory,
+    pub(super) encoder: Option<Arc<dyn RungSink>>,
+    pub(super) events: Option<mpsc::Receiver<RungEvent>>,
+    pub(super) aligned: bool,
+    pub(super) metrics: Metrics,
+}
+
+impl Run {
+    /// `after`: the media sequence number that the stream's last run would have given next.
+    pub(super) fn new(
+        name: &Arc<str>,
+        settings: Settings,
+        after: u64,
+        factory: RungFactory,
+        metrics: Metrics,
+    ) -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let first = after.max(wall.as_secs().saturating_mul(NUMBERS_A_SECOND));
+        Self {
+            name: Arc::clone(name),
+            epoch: format!("{:016x}", rand::random::<u64>()).into(),
+            clock: GopClock::new(settings.targets, first),
+            settings,
+            zero: Instant::now(),
+            wall_zero_ms: i64::try_from(wall.as_millis()).unwrap_or_default(),
+            edges: VecDeque::new(),
+            // Like the sequence numbers: a run follows others that players may still know.
+            discontinuities: first,
+            profile: Profile::default(),
+            planned: None,
+            expect: Expect::default(),
+            source: Source::default(),
+            passthrough: None,
+            others: Vec::new(),
+            rungs: Vec::new(),
+            audio: None,
+            source_audio: None,
+            audio_splice: AudioSplice::default(),
+            held_audio: VecDeque::new(),
+            open: false,
+            ready_by: None,
+            ready: false,
+            missing: Vec::new(),
+            factory,
+            encoder: None,
+            events: None,
+            aligned: true,
+            metrics,
+        }
+    }
+
+    /// The stream's time of this moment: where a session that starts now places its first unit.
+    pub(super) fn now(&self) -> Timestamp {
+        let ns = i64::try_from(self.zero.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        Timestamp::from_ticks(ns, 1_000_000_000)
+    }
+
+    /// How far apart the source's pictures are.
+    pub(super) fn interval(&self) -> Duration {
+        let frames = self.source.format.as_ref().and_then(|video| video.frame_rate);
+        frames.map_or(Duration::ZERO, |(n, d)| Duration::from_secs_f64(f64::from(d) / f64::from(n.max(1))))
+    }
+
+    /// The moment at which the stream's time is `at`.
+    pub(super) fn instant(&self, at: Timestamp) -> Instant {
+        let ns = u64::try_from(at.ticks(1_000_000_000)).unwrap_or(0);
+        self.zero + Duration::from_nanos(ns)
+    }
+
+    pub(super) fn next_msn(&self) -> u64 {
+        self.clock.next_msn()
+    }
+
+    pub(super) fn ready_by(&self) -> Option<Instant> {
+        self.ready_by.filter(|_| !self.ready)
+    }
+
+    /// Another publisher is taken in, with its ladder and what it announced. Where its formats are those of before,
+    /// the playlists go on as if nothing had happened.
+    pub(super) fn join(&mut self, profile: &Profile, expect: Expect) {
+        self.expect = expect;
+        if self.profile != *profile {
+            self.profile = profile.clone();
+        }
+        // An encoder that was given up is tried again.
+        if self.encoder.is_none() {
+            self.planned = None;
+        }
+        self.rejoin();
+    }
+
+    /// The present publisher's pictures follow on something else: they begin with a keyframe.
+    pub(super) fn rejoin(&mut self) {
+        for source in self.sources_mut() {
+            source.splice.join();
+            source.interrupted = false;
+        }
+    }
+
+    /// The encoder has given its last unit.
+    pub(super) fn rungs_ended(&mut self) -> Outcome {
+        self.events = None;
+        self.encoder = None;
+        let mut outcome = Outcome::default();
+        for track in self.rungs.iter_mut().filter_map(|r| r.track.as_mut()) {
+            outcome |= track.flush();
+        }
+        outcome
+    }
+
+    /// The run is over for good: what is on its way is closed and shown.
+    pub(super) fn end(&mut self) {
+        for unit in std::mem::take(&mut self.held_audio) {
+            if self.open {
+                push(self.audio.as_mut(), unit);
+            }
+        }
+        self.stop_encoder();
+        for track in self.tracks_mut() {
+            track.packager.end();
+            track.publish();
+        }
+    }
+
+    /// Video renditions with media that new viewers are offered, best first.
+    pub(super) fn video_renditions(&self) -> Vec<Rendition> {
+        let sent = self.others.iter().map(|other| &other.track);
+        let encoded: Vec<_> = sent.chain(self.rungs.iter().filter_map(|r| r.track.as_ref())).collect();
+        let offer_source = self.aligned || !encoded.iter().any(|t| t.published);
+        let source = self.passthrough.as_ref().filter(|_| offer_source);
+        source.into_iter().chain(encoded).filter(|t| t.published).map(|t| t.rendition.clone()).collect()
+    }
+
+    /// A pass-through rung that is no longer offered, kept for those who watch it.
+    pub(super) fn retired(&self) -> Option<Rendition> {
+        let offered = self.video_renditions();
+        self.passthrough
+            .as_ref()
+            .filter(|s| s.published)
+            .map(|s| &s.rendition)
+            .filter(|s| offered.iter().all(|o| o.name != s.name))
+            .cloned()
+    }
+
+    pub(super) fn audio_rendition(&self) -> Option<Rendition> {
+        self.audio.as_ref().filter(|t| t.published).map(|t| t.rendition.clone())
+    }
+
+    /// Checks whether the multivariant playlist may go out: everything planned has media, or has had its time.
+    pub(super) fn settle(&mut self) -> Outcome {
+        if self.ready || !self.open {
+            return Outcome::default();
+        }
+        let audio_settled = match (&self.audio, self.expect.audio) {
+            (Some(track), _) => track.published,
+            (None, expected) => expected == Some(false),
+        };
+        let source_settled = self.passthrough.as_ref().is_none_or(|t| t.published);
+        let others_settled = self.others.iter().all(|other| other.track.published);
+        let rungs_settled = self.rungs.iter().all(|r| r.track.as_ref().is_some_and(|t| t.published));
+        let anything = self.tracks().any(|t| t.published);
+        let late = self.ready_by.is_some_and(|by| Instant::now() >= by);
+        let settled = audio_settled && source_settled && others_settled && rungs_settled;
+        self.ready = anything && (late || settled);
+        Outcome { changed: self.ready }
+    }
+
+    fn tracks(&self) -> impl Iterator<Item = &Track> {
+        let others = self.others.iter().map(|other| &other.track);
+        let rungs = self.rungs.iter().filter_map(|r| r.track.as_ref());
+        self.passthrough.iter().chain(others).chain(rungs).chain(&self.audio)
+    }
+
+    pub(super) fn tracks_mut(&mut self) -> impl Iterator<Item = &mut Track> {
+        let others = self.others.iter_mut().map(|other| &mut other.track);
+        let rungs = self.rungs.iter_mut().filter_map(|r| r.track.as_mut());
+        self.passthrough.iter_mut().chain(others).chain(rungs).chain(&mut self.audio)
+    }
+
+    pub(super) fn sources_mut(&mut self) -> impl Iterator<Item = &mut Source> {
+        std::iter::once(&mut self.source).chain(self.others.iter_mut().map(|other| &mut other.source))
+    }
+
+    /// A packager for a rendition that begins now, and knows the edges of late.
+    pub(super) fn packager(&self) -> Packager {
+        let mut packager = Packager::new(PackagerConfig {
+            targets: self.settings.targets,
+            epoch: self.epoch.to_string(),
+            wall_zero_ms: self.wall_zero_ms,
+            discontinuity_sequence: self.discontinuities,
+        });
+        for edge in &self.edges {
+            packager.edge(*edge);
+        }
+        packager
+    }
+
+    pub(super) fn stop_encoder(&mut self) {
+        self.encoder = None;
+        self.events = None;
+    }
+}
