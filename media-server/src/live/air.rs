@@ -47,6 +47,7 @@ impl Stream {
     /// Takes one input of a publisher, and passes it on where that publisher is on the air.
     pub(super) fn input(&mut self, role: Role, input: Input) -> Outcome {
         let live = self.role_on_air() == Some(role);
+        let interrupted = self.run.source.interrupted;
         let Some(feed) = self.slot(role).as_mut() else { return Outcome::default() };
         let through = live && feed.joined;
         match input {
@@ -67,10 +68,11 @@ impl Stream {
                 if !through {
                     return Outcome::default();
                 }
-                if track != Track::Audio && self.run.source.interrupted {
+                if track != Track::Audio && interrupted {
                     return self.rejoin(role);
                 }
-                self.run.unit(track, arrived.unit, Some(arrived.at))
+                let placed = feed.placed(arrived);
+                self.run.unit(track, placed.unit, Some(placed.at))
             }
         }
     }
@@ -105,12 +107,12 @@ impl Stream {
     /// Takes in the publisher on the air, as soon as it can be: at once while nothing was ever shown.
     fn join(&mut self) -> Outcome {
         let Some(role) = self.role_on_air() else { return Outcome::default() };
-        let begun = self.run.open;
+        let (begun, seam) = (self.run.open, self.run.source.splice.end());
         let Some(feed) = self.slot(role).as_mut() else { return Outcome::default() };
         if feed.joined || (begun && !feed.is_joinable()) {
             return Outcome::default();
         }
-        feed.joined = true;
+        feed.join(seam);
         let (announced, profile) = (feed.announced.clone(), feed.profile.clone());
         self.run.join(&profile, announced.expect);
         let mut outcome = Outcome { changed: true };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::ladder::Profile;
-use media::{AccessUnit, AudioFormat, Format, VideoFormat};
+use media::{AccessUnit, AudioFormat, Format, Span, Timestamp, VideoFormat};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,8 @@ const MOST_BYTES: usize = 32 << 20;
 const MOST_UNITS: usize = 8192;
 /// Sound alone for this long, from a publisher that announced no picture, is enough to join it.
 const SOUND_ALONE: Duration = Duration::from_secs(1);
+/// How much a publisher's time is moved at most, to begin where the run is.
+const MOST_OFFSET: Span = Span::from_millis(400);
 /// A pause in a publisher's media beyond this makes it begin anew to be called stable.
 const PAUSE: Duration = Duration::from_millis(600);
 
@@ -50,6 +52,8 @@ pub(super) struct Feed {
     pub(super) announced: Announced,
     /// What it sends is taken into the run.
     pub(super) joined: bool,
+    /// Its time is this much behind the run's.
+    offset: Span,
     /// From the newest keyframe on; sound beside it.
     kept: VecDeque<Arrived>,
     kept_bytes: usize,
@@ -78,6 +82,7 @@ impl Feed {
             counters,
             announced: Announced::default(),
             joined: false,
+            offset: Span::ZERO,
             kept: VecDeque::new(),
             kept_bytes: 0,
             since: now,
@@ -143,7 +148,7 @@ impl Feed {
 
     /// A keyframe has come: what lies before it is not needed again, but for the sound beside it, which may have come
     /// earlier.
-    fn begin_group(&mut self, at: media::Timestamp) {
+    fn begin_group(&mut self, at: Timestamp) {
         let bytes = &mut self.kept_bytes;
         self.kept.retain(|kept| {
             let stays = kept.track == Track::Audio && kept.unit.pts + kept.unit.duration > at;
@@ -158,7 +163,7 @@ impl Feed {
     fn shorten_sound(&mut self) {
         let Some(newest) = self.kept.back().map(|kept| kept.unit.pts) else { return };
         while let Some(first) = self.kept.front()
-            && newest - first.unit.pts > media::Span::from_millis(500)
+            && newest - first.unit.pts > Span::from_millis(500)
         {
             self.kept_bytes = self.kept_bytes.saturating_sub(first.unit.payload.len());
             self.kept.pop_front();
@@ -188,8 +193,25 @@ impl Feed {
         self.has_keyframe() || sound_only
     }
 
-    /// What a joiner needs, oldest first.
+    /// What a joiner needs, oldest first, at the run's time.
     pub(super) fn kept(&self) -> Vec<Arrived> {
-        self.kept.iter().cloned().collect()
+        self.kept.iter().cloned().map(|arrived| self.placed(arrived)).collect()
+    }
+
+    /// A unit at the run's time.
+    pub(super) fn placed(&self, mut arrived: Arrived) -> Arrived {
+        arrived.unit.dts += self.offset;
+        arrived.unit.pts += self.offset;
+        arrived
+    }
+
+    /// Joins at `seam`, the run's time behind everything shown. Where the keyframe is only a little before it, as when
+    /// its sender has just come, it is shown there and the sender's time is moved by that little; otherwise its pictures
+    /// up to the seam are decoded and not shown.
+    pub(super) fn join(&mut self, seam: Option<Timestamp>) {
+        self.joined = true;
+        let first = self.kept.iter().find(|kept| kept.track == Track::Video(0)).map(|kept| kept.unit.pts);
+        let behind = seam.zip(first).map_or(Span::ZERO, |(seam, first)| seam - first);
+        self.offset = if (Span::ZERO..=MOST_OFFSET).contains(&behind) { behind } else { Span::ZERO };
     }
 }

@@ -33,13 +33,14 @@ impl Run {
             }
             publisher::Track::Video(0) => {
                 let placed = self.source.splice.place(unit);
-                placed.map_or_else(Outcome::default, |unit| self.video(unit, arrived))
+                placed.map_or_else(Outcome::default, |unit| self.video(unit, arrived, false))
             }
             publisher::Track::Video(number) => self.other(number, unit),
         }
     }
 
-    pub(super) fn video(&mut self, unit: AccessUnit, arrived: Option<Instant>) -> Outcome {
+    /// `held`: it stands in for the source's own.
+    pub(super) fn video(&mut self, unit: AccessUnit, arrived: Option<Instant>, held: bool) -> Outcome {
         if unit.keyframe {
             self.plan();
             self.source.keyframe = Some(unit.clone());
@@ -50,7 +51,7 @@ impl Run {
             }
             self.start(unit.pts);
         }
-        let edge = self.clock.observe(&unit);
+        let edge = if held { self.clock.observe_held(&unit) } else { self.clock.observe(&unit) };
         let mut outcome = Outcome::default();
         if let Some(edge) = edge {
             outcome |= self.edge(edge);

@@ -46,7 +46,9 @@ impl Run {
         for held in repeat(&keyframe, self.source.splice.end(), now, self.settings.targets.part) {
             // What is held is not a keyframe to go back to: the real one stays.
             self.source.interrupted = true;
-            outcome |= self.unit(Track::Video(0), held, None);
+            if let Some(held) = self.source.splice.place(held) {
+                outcome |= self.video(held, None, true);
+            }
         }
         outcome
     }

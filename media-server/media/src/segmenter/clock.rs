@@ -95,9 +95,24 @@ impl GopClock {
 
     /// Takes the next unit, in decode order; answers the edge that starts at it, if one does.
     pub fn observe(&mut self, unit: &AccessUnit) -> Option<Edge> {
+        self.take(unit, None)
+    }
+
+    /// Takes a picture that stands in for the source's: a keyframe, and the next one may be its duration away. It says
+    /// nothing of the source's own keyframes.
+    pub fn observe_held(&mut self, unit: &AccessUnit) -> Option<Edge> {
+        self.take(unit, Some(unit.duration))
+    }
+
+    /// `held`: how far the next keyframe is, where that is known better than by the keyframes of late.
+    fn take(&mut self, unit: &AccessUnit, held: Option<Span>) -> Option<Edge> {
         let leads = self.front.is_none_or(|front| unit.pts > front) && unit.pts > self.floor;
         let step = self.advance(unit);
-        self.count_gop(unit);
+        if held.is_some() {
+            self.gapped = true;
+        } else {
+            self.count_gop(unit);
+        }
         let Some(segment) = self.segment else {
             return unit.keyframe.then(|| self.cut(unit));
         };
@@ -107,7 +122,7 @@ impl GopClock {
         } else if self.restart {
             unit.keyframe
         } else if unit.keyframe {
-            self.wants_key(unit, elapsed, step)
+            self.wants_key(unit, elapsed, step, held.unwrap_or_else(|| self.longest()))
         } else {
             self.must_force(unit, elapsed, step)
         };
@@ -202,8 +217,7 @@ impl GopClock {
         self.gapped = false;
     }
 
-    fn wants_key(&self, unit: &AccessUnit, elapsed: Span, step: Span) -> bool {
-        let gop = self.longest();
+    fn wants_key(&self, unit: &AccessUnit, elapsed: Span, step: Span, gop: Span) -> bool {
         let target = self.targets.segment;
         let limit = self.targets.longest_between_edges();
         if gop.times(8) <= target {

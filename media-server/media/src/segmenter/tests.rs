@@ -130,3 +130,30 @@ fn part_targets_fit_what_fills_them() {
     let odd = Targets { part: Span::from_flicks(i64::MIN), segment: Span::MAX, window: 0 };
     assert!(odd.part_target() > Span::ZERO && odd.target_duration() == 60);
 }
+
+#[test]
+fn held_pictures_make_segments_of_the_target_length_and_leave_the_source_its_own() {
+    let mut clock = GopClock::new(Targets::default(), 0);
+    let unit = |ms: i64, length: i64, keyframe| AccessUnit {
+        dts: Timestamp::ZERO + Span::from_millis(ms),
+        pts: Timestamp::ZERO + Span::from_millis(ms),
+        duration: Span::from_millis(length),
+        keyframe,
+        payload: bytes::Bytes::new(),
+    };
+    let source = |clock: &mut GopClock, from: i64| -> Vec<i64> {
+        let frames = (0..150).map(|n| from + n * 40);
+        frames
+            .filter(|ms| clock.observe(&unit(*ms, 40, (ms - from) % 2000 == 0)).is_some())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(source(&mut clock, 0), [0, 2000, 4000]);
+    let held: Vec<_> = (0..30)
+        .map(|n| 6000 + n * 333)
+        .filter(|ms| clock.observe_held(&unit(*ms, 333, true)).is_some())
+        .collect();
+    assert_eq!(held, [6000, 6000 + 6 * 333, 6000 + 12 * 333, 6000 + 18 * 333, 6000 + 24 * 333]);
+    let back = 6000 + 30 * 333;
+    assert_eq!(source(&mut clock, back), [back, back + 2000, back + 4000]);
+    assert!(clock.gop().aligned);
+}
