@@ -9,7 +9,10 @@
 //!   rounding of millisecond timestamps; video with a variable rate keeps its own times.
 //! - Audio is spaced by its sample count (`spacing`) and follows the source's clock gently.
 //! - The drift between the source's clock and the arrival clock is measured as a slope, and nothing is ever reset
-//!   because of it.
+//!   because of it: time follows the source, also at 98 % or 102 % of ours, so that every EXTINF is the length of its
+//!   media. EXT-X-PROGRAM-DATE-TIME drifts with it, and is right again where the next session begins
+//!   (docs/decisions/0008).
+//! - A clock that stands still is replaced by the units' durations, from the third unit on.
 //!
 //! What it is not: a buffer or a gate. Each unit is answered at once, also audio that comes long before video.
 
@@ -46,8 +49,9 @@ const FIRST_SKEW: Span = Span::from_millis(10_000);
 const LONGEST_GAP: Span = Span::from_millis(10_000);
 /// Composition offsets beyond this are garbage.
 const LONGEST_COMPOSITION: Span = Span::from_millis(10_000);
-/// From this many equal timestamps in a row on, the source's clock is taken to stand still.
-const FROZEN_AFTER: u32 = 4;
+/// From the third timestamp in a row on that does not move, the source's clock is taken to stand still: the second is
+/// squeezed in, which keeps it within 40 ms of where it belongs.
+const FROZEN_AFTER: u32 = 2;
 
 /// Where and how a session begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +93,8 @@ struct Seen {
     /// Its place by the source's clock, before the grid.
     source: Timestamp,
     arrival: Timestamp,
-    /// Units with this same raw timestamp so far.
+    /// The raw timestamp that has not moved since, its place, and the units that it was found again on.
+    stood: (u64, Timestamp),
     same: u32,
     /// Where the next unit is expected.
     next: Timestamp,
@@ -211,7 +216,8 @@ impl Timeline {
             Which::Audio => (&self.audio, &self.video),
         };
         let bounds = Bounds::of(own, other, arrival);
-        let same = own.seen.filter(|seen| seen.raw == raw).map_or(0, |seen| seen.same.saturating_add(1));
+        let standing = own.seen.filter(|seen| clock.stands(seen.stood.0, raw));
+        let same = standing.map_or(0, |seen| seen.same.saturating_add(1));
         let sane = |mapping: Option<Mapping>| {
             mapping.map(|m| (m, m.position(raw, clock))).filter(|(_, source)| bounds.hold(*source))
         };
@@ -221,7 +227,11 @@ impl Timeline {
         } else if same >= FROZEN_AFTER {
             repairs.note(Repair::Frozen);
             // The mapping stays: when the clock runs again, it says whether time was lost.
-            let next = own.seen.map_or(start, |seen| seen.next);
+            let next = own.seen.map_or(start, |seen| {
+                // What was squeezed in before the standstill was noticed is made up for, once.
+                let since = seen.stood.1 + seen.duration.times(i64::from(same));
+                if same == FROZEN_AFTER { seen.next.max(since) } else { seen.next }
+            });
             (current.unwrap_or(Mapping::new(raw, next)), next, false)
         } else if let Some((mapping, source)) = sane(current) {
             (mapping, source, false)
@@ -238,14 +248,15 @@ impl Timeline {
         }
         let before = if jumped { own.mapping } else { own.before };
         let last = own.seen;
-        if last.is_some_and(|last| !jumped && raw < last.raw && source > last.source) {
+        if last.is_some_and(|last| !jumped && clock.wraps(last.raw, raw)) {
             repairs.note(Repair::Wrap);
         }
         let track = self.track(which);
         track.mapping = Some(mapping.advanced(raw, clock));
         track.before = before;
         let duration = last.map_or(Span::ZERO, |seen| seen.duration);
-        track.seen = Some(Seen { raw, source, arrival, same, next: source, duration });
+        let stood = standing.map_or((raw, source), |seen| seen.stood);
+        track.seen = Some(Seen { raw, source, arrival, stood, same, next: source, duration });
         if same < FROZEN_AFTER {
             track.slope.note(source, arrival, jumped);
         }

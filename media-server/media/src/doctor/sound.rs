@@ -8,8 +8,8 @@ use crate::time::{Span, Timestamp};
 const SILENT_DBFS: f32 = -60.0;
 const HEARD_DBFS: f32 = -57.0;
 const SILENT_FOR: Span = Span::from_millis(30_000);
-/// A peak from here on touches the ceiling; 0.1 dB for what lossy coding does to it.
-const CEILING_DBFS: f32 = -0.1;
+/// A peak from here on touches the ceiling. Lossy coding overshoots: a well-mastered -1 dBFS stays below.
+const CEILING_DBFS: f32 = 0.0;
 /// The samples that clipping is counted over, as bits.
 const REMEMBERED: u32 = 12;
 /// Of those, so many at the ceiling are too many; a listed finding goes at fewer than the second.

@@ -30,6 +30,16 @@ impl Clock {
         u64::MAX.checked_shr(64_u32.saturating_sub(u32::from(self.bits))).unwrap_or(u64::MAX)
     }
 
+    /// Whether a clock that showed `from` and now shows `to` stands still: a millisecond is no unit's duration.
+    pub(super) fn stands(self, from: u64, to: u64) -> bool {
+        self.distance(from, to).saturating_abs() <= i64::from(self.rate / 1_000)
+    }
+
+    /// Whether the way from `from` to `to` leads over the clock's end.
+    pub(super) fn wraps(self, from: u64, to: u64) -> bool {
+        to < from && self.distance(from, to) > 0
+    }
+
     /// Ticks from `from` to `to` the short way around.
     fn distance(self, from: u64, to: u64) -> i64 {
         let unused = 64_u32.saturating_sub(u32::from(self.bits));

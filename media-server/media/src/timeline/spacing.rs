@@ -3,8 +3,9 @@
 use super::repair::{Repair, Repairs};
 use crate::time::{FLICKS_PER_SECOND, Span, Timestamp};
 
-/// A deviation beyond this, on [`SUSTAINED`] units in a row, moves the grid in one step.
-const STEP: Span = Span::from_millis(40);
+/// A deviation beyond this, on [`SUSTAINED`] units in a row, moves the grid in one step. Sound whose sample clock is
+/// 2 % off its timestamps moves on by 4 ms meanwhile, and must still be within 40 ms of the picture.
+const STEP: Span = Span::from_millis(34);
 const SUSTAINED: u32 = 8;
 /// Beyond this, two units in a row are enough.
 const WIDE_STEP: Span = Span::from_millis(120);
