@@ -108,7 +108,7 @@ impl Browser {
 impl Drop for Browser {
     /// A test that fails leaves the window open, and chromedriver ends without its browser: it is ended here.
     fn drop(&mut self) {
-        let windows = self.driver.pid().and_then(|driver| proc::children(driver).ok()).unwrap_or_default();
+        let windows = self.driver.pid().map(proc::descendants).unwrap_or_default();
         for signal in [Signal::TERM, Signal::KILL] {
             for window in windows.iter().filter(|window| proc::runs(**window)) {
                 if let Some(pid) = i32::try_from(*window).ok().and_then(Pid::from_raw) {
@@ -122,6 +122,18 @@ impl Drop for Browser {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+        // The driver too tidies up in there: what two remove at once is left behind by both.
+        if let Some(driver) = self.driver.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
+            kill_process(driver, Signal::KILL).ok();
+        }
+        let deadline = Instant::now() + END;
+        while std::fs::remove_dir_all(self.profile.path()).is_err()
+            && self.profile.path().exists()
+            && Instant::now() < deadline
+        {
+            #[allow(clippy::disallowed_methods, reason = "a destructor cannot await the browser's end")]
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -134,7 +146,7 @@ mod tests {
         let browser = Browser::start().await.unwrap();
         browser.open("data:text/html,<p>here").await.unwrap();
         assert_eq!(browser.visible_text().await.unwrap(), "here");
-        let windows = proc::children(browser.driver.pid().unwrap()).unwrap();
+        let windows = proc::descendants(browser.driver.pid().unwrap());
         assert!(!windows.is_empty(), "chromedriver has no browser");
         let profile = browser.profile().to_owned();
         drop(browser);

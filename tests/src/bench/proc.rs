@@ -29,6 +29,18 @@ pub fn children(pid: u32) -> Result<Vec<u32>> {
     Ok(children)
 }
 
+/// The children of a process, and theirs, as far as they can be seen at this moment.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = children(pid).unwrap_or_default();
+    let mut next = 0;
+    while let Some(parent) = found.get(next) {
+        let born = children(*parent).unwrap_or_default();
+        found.extend(born);
+        next += 1;
+    }
+    found
+}
+
 /// Whether a process is there and has not ended; one that nobody waited for yet has.
 pub fn runs(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
