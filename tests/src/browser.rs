@@ -123,7 +123,9 @@ impl Drop for Browser {
             }
         }
         // The driver too tidies up in there: what two remove at once is left behind by both.
-        if let Some(driver) = self.driver.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
+        if let Some(driver) =
+            self.driver.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw)
+        {
             kill_process(driver, Signal::KILL).ok();
         }
         let deadline = Instant::now() + END;

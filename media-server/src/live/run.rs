@@ -19,10 +19,24 @@ use super::rendition::{Rendition, Track};
 use super::rung::{RungEvent, RungFactory, RungSink};
 use crate::metrics::Metrics;
 
-/// Sequence numbers given to each second of a day's clock. A stream's first media sequence number is the time at which
-/// it begins, in half seconds since 1970: segments last longer than that, so a stream that comes back after a restart
-/// of the daemon, or on another machine, always goes on above where it was, without anything having been written.
+/// Every stream's time is UTC since 2026-01-01T00:00:00Z: `tfdt` and EXT-X-PROGRAM-DATE-TIME say the same, and a stream
+/// that comes back after a restart of the daemon, or on another machine, goes on where players expect it. Unix seconds.
+const ZERO: u64 = 1_767_225_600;
+const WALL_ZERO_MS: i64 = 1_767_225_600_000;
+/// A stream's first media sequence number is the time at which it begins, in half seconds since [`ZERO`]: segments last
+/// longer than that, so numbers go on over a restart without anything having been written. Players keep them in 32
+/// signed bits, which lasts until 2060.
 const NUMBERS_A_SECOND: u64 = 2;
+/// Seconds in which a stream may count one discontinuity, on average, and still be below the number that its next run
+/// begins with. Not more often: hls.js walks through all numbers up to the present one.
+const DISCONTINUITY_EVERY: u64 = 3600;
+
+/// Where a run ended: the media sequence number and EXT-X-DISCONTINUITY-SEQUENCE that a run after it begins with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct After {
+    msn: u64,
+    discontinuities: u64,
+}
 
 /// What came out of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,8 +89,9 @@ pub(super) struct Run {
     pub(super) name: Arc<str>,
     pub(super) epoch: Arc<str>,
     pub(super) settings: Settings,
-    zero: Instant,
-    wall_zero_ms: i64,
+    /// When the run began, by the machine's clock and by the stream's.
+    began: Instant,
+    began_at: Timestamp,
     pub(super) clock: GopClock,
     pub(super) edges: VecDeque<Edge>,
     /// EXT-X-DISCONTINUITY-SEQUENCE of a rendition that begins now.
@@ -106,26 +121,26 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// `after`: the media sequence number that the stream's last run would have given next.
+    /// `after`: where the stream's last run ended.
     pub(super) fn new(
         name: &Arc<str>,
         settings: Settings,
-        after: u64,
+        after: After,
         factory: RungFactory,
         metrics: Metrics,
     ) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let first = after.max(wall.as_secs().saturating_mul(NUMBERS_A_SECOND));
+        let since = wall.saturating_sub(Duration::from_secs(ZERO));
+        let first = after.msn.max(since.as_secs().saturating_mul(NUMBERS_A_SECOND));
         Self {
             name: Arc::clone(name),
             epoch: format!("{:016x}", rand::random::<u64>()).into(),
             clock: GopClock::new(settings.targets, first),
             settings,
-            zero: Instant::now(),
-            wall_zero_ms: i64::try_from(wall.as_millis()).unwrap_or_default(),
+            began: Instant::now(),
+            began_at: nanoseconds(since),
             edges: VecDeque::new(),
-            // Like the sequence numbers: a run follows others that players may still know.
-            discontinuities: first,
+            discontinuities: after.discontinuities.max(since.as_secs() / DISCONTINUITY_EVERY),
             profile: Profile::default(),
             planned: None,
             expect: Expect::default(),
@@ -151,8 +166,7 @@ impl Run {
 
     /// The stream's time of this moment: where a session that starts now places its first unit.
     pub(super) fn now(&self) -> Timestamp {
-        let ns = i64::try_from(self.zero.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        Timestamp::from_ticks(ns, 1_000_000_000)
+        self.began_at + nanoseconds(self.began.elapsed()).since_zero()
     }
 
     /// How far apart the source's pictures are.
@@ -163,12 +177,13 @@ impl Run {
 
     /// The moment at which the stream's time is `at`.
     pub(super) fn instant(&self, at: Timestamp) -> Instant {
-        let ns = u64::try_from(at.ticks(1_000_000_000)).unwrap_or(0);
-        self.zero + Duration::from_nanos(ns)
+        let since = Timestamp::ZERO + (at - self.began_at);
+        self.began + Duration::from_nanos(u64::try_from(since.ticks(1_000_000_000)).unwrap_or(0))
     }
 
-    pub(super) fn next_msn(&self) -> u64 {
-        self.clock.next_msn()
+    /// Where a run that follows goes on.
+    pub(super) fn after(&self) -> After {
+        After { msn: self.clock.next_msn(), discontinuities: self.discontinuities.saturating_add(1) }
     }
 
     pub(super) fn ready_by(&self) -> Option<Instant> {
@@ -286,7 +301,7 @@ impl Run {
         let mut packager = Packager::new(PackagerConfig {
             targets: self.settings.targets,
             epoch: self.epoch.to_string(),
-            wall_zero_ms: self.wall_zero_ms,
+            wall_zero_ms: WALL_ZERO_MS,
             discontinuity_sequence: self.discontinuities,
         });
         for edge in &self.edges {
@@ -299,4 +314,8 @@ impl Run {
         self.encoder = None;
         self.events = None;
     }
+}
+
+fn nanoseconds(span: Duration) -> Timestamp {
+    Timestamp::from_ticks(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX), 1_000_000_000)
 }

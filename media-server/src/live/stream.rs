@@ -10,7 +10,7 @@ use super::Settings;
 use super::directory::{DropOutcome, PublishError, StreamHandle};
 use super::feed::Feed;
 use super::publisher::{Input, PublishSpec, Publisher, QUEUE, Role};
-use super::run::{Outcome, Run};
+use super::run::{After, Outcome, Run};
 use super::rung::{RungEvent, RungFactory};
 use super::snapshot::{Counters, Phase, SessionInfo, Snapshot};
 use super::switch::OnAir;
@@ -55,7 +55,7 @@ impl Stream {
         cancel: CancellationToken,
     ) -> (StreamHandle, impl Future<Output = ()> + Send + use<>) {
         let name: Arc<str> = name.into();
-        let run = Run::new(&name, settings.clone(), 0, Arc::clone(&factory), metrics.clone());
+        let run = Run::new(&name, settings.clone(), After::default(), Arc::clone(&factory), metrics.clone());
         let counters = Arc::new(Counters::default());
         let first = Arc::new(Snapshot {
             name: Arc::clone(&name),
@@ -167,10 +167,10 @@ impl Stream {
             self.leave(role);
         }
         if self.phase == Phase::Ended {
-            let msn = self.run.next_msn();
+            let after = self.run.after();
             self.settings = spec.settings.clone();
             self.run =
-                Run::new(&self.name, spec.settings, msn, Arc::clone(&self.factory), self.metrics.clone());
+                Run::new(&self.name, spec.settings, after, Arc::clone(&self.factory), self.metrics.clone());
             self.counters = Arc::new(Counters::default());
             self.on_air = OnAir::Nothing;
         }
