@@ -1,5 +1,5 @@
-//! Reads bit fields and Exp-Golomb codes (ITU-T H.264 9.1) out of a byte slice. Nothing here panics or allocates:
-//! past the end every read answers `None`.
+//! Reads bit fields and Exp-Golomb codes (ITU-T H.264 9.1) out of a byte slice. Nothing here panics: past the end
+//! every read answers `None`.
 
 /// A cursor over the bits of a slice, most significant bit first.
 #[derive(Clone, Debug)]
@@ -64,6 +64,21 @@ impl<'a> Bits<'a> {
         let magnitude = i32::try_from(code.div_ceil(2)).ok()?;
         Some(if code % 2 == 1 { magnitude } else { magnitude.saturating_neg() })
     }
+}
+
+/// Removes emulation prevention bytes of a NAL unit (ITU-T H.264 7.4.1, H.265 7.4.2): 00 00 03 becomes 00 00.
+pub(crate) fn unescape(nal: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(nal.len());
+    let mut zeros = 0_u32;
+    for &byte in nal {
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros.saturating_add(1) } else { 0 };
+        out.push(byte);
+    }
+    out
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub use intake::{Damages, Intake, Picture};
 pub use nal::{Damaged, Nals, ParameterSets, is_idr, kind, nal_kind, nals, parameter_sets};
 pub use record::{Config, config_record, format};
 pub use sps::{Colour, Sps, sps};
+pub(crate) use vui::lowest_rate;
 
 /// Why an H.264 configuration cannot be used. Each text says what the broadcaster can do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

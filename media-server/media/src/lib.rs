@@ -2,11 +2,15 @@
 //! argument.
 
 pub mod aac;
+pub mod av1;
 mod bits;
 pub mod cmaf;
 pub mod doctor;
 pub mod h264;
+pub mod h265;
+pub mod intake;
 pub mod ladder;
+pub mod opus;
 pub mod packager;
 pub mod playlist;
 pub mod segmenter;

@@ -127,9 +127,11 @@ fn flv() -> Vec<Seed> {
         ("av1", b"\xA3av01\x0a".to_vec()),
         ("modified", b"\x97\x02\0\0\x01\x01hvc1\0\0\0x".to_vec()),
         ("video-tracks", b"\x96\x00av01\0x".to_vec()),
+        ("video-many-tracks", b"\xA6\x11avc1\0\0\0\x05\0\0\x21AB\x02\0\0\x04\0\0\0C".to_vec()),
+        ("video-many-codecs", b"\x96\x20hvc1\0\0\0\x01xav01\x01\0\0\x02yz".to_vec()),
         ("aac-header", b"\xAF\0\x12\x10".to_vec()),
         ("opus", b"\x90OpusOpusHead".to_vec()),
-        ("audio-tracks", b"\x95\x20\0Opus".to_vec()),
+        ("audio-tracks", b"\x95\x20Opus\0\0\0\x01x".to_vec()),
     ]
 }
 

@@ -98,7 +98,7 @@ fn a_client_of_another_make_publishes_and_every_byte_arrives() {
     metadata.video_width = Some(1280);
     let metadata = packet(pair.client.publish_metadata(&metadata).unwrap());
     pair.send(&metadata);
-    let Some(Event::Metadata(metadata)) = pair.server.next() else { panic!("no metadata") };
+    let Some(Event::Metadata { value: metadata, .. }) = pair.server.next() else { panic!("no metadata") };
     assert_eq!(metadata.get("width").and_then(Value::as_f64), Some(1280.0));
 
     for number in 0..200_u32 {

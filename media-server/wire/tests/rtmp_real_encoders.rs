@@ -52,7 +52,8 @@ fn serve(mut socket: TcpStream) -> (Seen, Stats) {
                     (seen.key, seen.query) = (key, query);
                     assert!(session.accept_publish());
                 }
-                Event::Metadata(_) => seen.metadata += 1,
+                Event::Metadata { .. } => seen.metadata += 1,
+                Event::Data { .. } => {}
                 Event::Video { timestamp, payload } => {
                     let tag = VideoTag::parse(&payload).unwrap();
                     assert_eq!(tag.codec, VideoCodec::H264);

@@ -55,6 +55,37 @@ fn a_publisher_is_heard_asked_about_and_accepted() {
 }
 
 #[test]
+fn an_encoder_that_speaks_enhanced_rtmp_is_told_what_is_taken() {
+    let connect = |extra: Option<(String, Value)>| {
+        let mut session = shaken();
+        let mut properties = vec![("app".to_owned(), text("live"))];
+        properties.extend(extra);
+        let mut wire = Wire::default();
+        wire.command(&[text("connect"), Value::Number(1.0), Value::Object(properties)]);
+        feed(&mut session, &wire).unwrap();
+        session.output()
+    };
+    let list = Value::StrictArray(vec![text("hvc1")]);
+    let answer = connect(Some(("fourCcList".to_owned(), list)));
+    for said in ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx", "hvc1", "av01", "Opus"] {
+        assert!(says(&answer, said), "{said}");
+    }
+    assert!(!says(&connect(None), "FourCc"), "others are answered as ever");
+}
+
+#[test]
+fn data_messages_keep_their_name_and_time() {
+    let mut session = live();
+    let cue = amf(&[text("onTextData"), Value::Object(vec![("text".to_owned(), text("hello"))])]);
+    let mut wire = Wire::default();
+    wire.message(4, 4711, 18, &cue, 128);
+    feed(&mut session, &wire).unwrap();
+    let got = events(&mut session);
+    let [Event::Data { timestamp: 4711, name, values }] = &got[..] else { panic!("{got:?}") };
+    assert_eq!((name.as_str(), values[0].get("text").and_then(Value::as_str)), ("onTextData", Some("hello")));
+}
+
+#[test]
 fn a_refused_publisher_is_told_why_and_may_try_again() {
     let mut session = session();
     let mut wire = Wire::default();
@@ -76,7 +107,7 @@ fn a_refused_publisher_is_told_why_and_may_try_again() {
 #[test]
 fn a_live_publisher_can_be_failed_with_a_reason() {
     let mut session = live();
-    let reason = "codec HEVC is not supported yet: set the encoder to H.264";
+    let reason = "codec VP9 is not supported: set the encoder to H.264";
     assert!(session.fail("NetStream.Publish.Rejected", reason));
     assert!(!session.fail("NetStream.Publish.Rejected", reason));
     assert!(says(&session.output(), reason));
@@ -103,7 +134,11 @@ fn media_before_the_answer_is_dropped_but_headers_are_kept() {
     session.accept_publish();
     assert_eq!(
         events(&mut session),
-        [Event::Metadata(meta), video(0, &[0x17, 0, 0, 0, 0, 1]), audio(0, &[0xAF, 0, 0x12, 0x10])]
+        [
+            Event::Metadata { timestamp: 0, value: meta },
+            video(0, &[0x17, 0, 0, 0, 0, 1]),
+            audio(0, &[0xAF, 0, 0x12, 0x10])
+        ]
     );
     assert_eq!(session.stats().repairs.unwanted_media, 2);
 }
@@ -237,7 +272,7 @@ fn amf3_envelopes_are_read() {
     let mut wire = Wire::default();
     wire.message(3, 0, 15, &data, 128);
     feed(&mut session, &wire).unwrap();
-    assert_eq!(events(&mut session), [Event::Metadata(Value::Object(vec![]))]);
+    assert_eq!(events(&mut session), [Event::Metadata { timestamp: 0, value: Value::Object(vec![]) }]);
 }
 
 #[test]

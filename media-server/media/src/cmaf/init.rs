@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor};
 use mp4_atom::{
-    Atom, Audio, Avc1, Avcc, Codec, Dinf, Dref, Encode, Esds, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov,
-    Mp4a, Mvex, Mvhd, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd,
+    Atom, Audio, Av01, Av1c, Avc1, Avcc, Codec, Dinf, Dops, Dref, Encode, Esds, FourCC, Ftyp, Hdlr, Hvc1,
+    Hvcc, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Opus, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url,
+    Visual, Vmhd,
 };
 
 use super::CmafError;
+use crate::intake::VideoCodec;
 use crate::unit::{AudioFormat, Format, VideoFormat};
 
 /// Ticks a second of every video track.
@@ -39,7 +41,7 @@ pub fn init_segment(format: &Format) -> Result<Bytes, CmafError> {
     .encode(&mut out)?;
     let (entry, handler, name) = match format {
         Format::Video(video) => (video_entry(video)?, b"vide", "video"),
-        Format::Audio(audio) => (audio_entry(audio), b"soun", "sound"),
+        Format::Audio(audio) => (audio_entry(audio)?, b"soun", "sound"),
     };
     let video = match format {
         Format::Video(video) => Some(video),
@@ -97,10 +99,11 @@ fn picture_size(video: &VideoFormat) -> Result<(u16, u16), CmafError> {
     }
 }
 
-/// `avc1` (ISO/IEC 14496-15 5.4.2): parameter sets out of band, in the record that the source gave.
+/// `avc1`, `hvc1` (ISO/IEC 14496-15 5.4.2, 8.4.1) or `av01` (AV1 in ISO-BMFF 2.2): parameter sets out of band, in the
+/// record that the source gave.
 fn video_entry(video: &VideoFormat) -> Result<Codec, CmafError> {
     let (width, height) = picture_size(video)?;
-    let avcc = Avcc::decode_body(&mut video.config.as_ref())?;
+    let mut record = video.config.as_ref();
     let visual = Visual {
         data_reference_index: 1,
         width,
@@ -111,11 +114,37 @@ fn video_entry(video: &VideoFormat) -> Result<Codec, CmafError> {
         compressor: "".into(),
         depth: 24,
     };
-    Ok(Avc1 { visual, avcc, ..Avc1::default() }.into())
+    Ok(match VideoCodec::of(&video.codec) {
+        Some(VideoCodec::H265) => {
+            Hvc1 { visual, hvcc: Hvcc::decode_body(&mut record)?, ..Hvc1::default() }.into()
+        }
+        Some(VideoCodec::Av1) => {
+            Av01 { visual, av1c: Av1c::decode_body(&mut record)?, ..Av01::default() }.into()
+        }
+        Some(VideoCodec::H264) | None => {
+            Avc1 { visual, avcc: Avcc::decode_body(&mut record)?, ..Avc1::default() }.into()
+        }
+    })
+}
+
+/// `Opus` (Opus in ISO-BMFF 4.3), or `mp4a`.
+fn audio_entry(audio: &AudioFormat) -> Result<Codec, CmafError> {
+    let entry = Audio {
+        data_reference_index: 1,
+        channel_count: audio.channels,
+        sample_size: 16,
+        // 16.16: rates that do not fit are said by the config alone.
+        sample_rate: u16::try_from(audio.sample_rate).unwrap_or(0).into(),
+    };
+    if audio.codec == "opus" {
+        let dops = Dops::decode_body(&mut audio.config.as_ref())?;
+        return Ok(Opus { audio: entry, dops, btrt: None }.into());
+    }
+    Ok(aac_entry(audio, entry))
 }
 
 /// `mp4a` with an `esds` around the AudioSpecificConfig, byte for byte (ISO/IEC 14496-1 7.2.6).
-fn audio_entry(audio: &AudioFormat) -> Codec {
+fn aac_entry(audio: &AudioFormat, entry: Audio) -> Codec {
     let specific = DecoderSpecific { profile: 0, freq_index: 0, chan_conf: 0, raw: audio.config.to_vec() };
     let decoder = DecoderConfig {
         // MPEG-4 audio, an audio stream; buffer and rates unknown.
@@ -125,12 +154,5 @@ fn audio_entry(audio: &AudioFormat) -> Codec {
         ..DecoderConfig::default()
     };
     let esds = Esds { es_desc: EsDescriptor { es_id: 1, dec_config: decoder, ..EsDescriptor::default() } };
-    let entry = Audio {
-        data_reference_index: 1,
-        channel_count: audio.channels,
-        sample_size: 16,
-        // 16.16: rates that do not fit are said by the config alone.
-        sample_rate: u16::try_from(audio.sample_rate).unwrap_or(0).into(),
-    };
     Mp4a { audio: entry, esds, btrt: None, taic: None }.into()
 }

@@ -53,6 +53,11 @@ impl Intake {
         Self { length_size, damages: Damages::default(), in_band: ParameterSets::default() }
     }
 
+    /// Lengths take so many bytes from here on.
+    pub fn set_length_size(&mut self, length_size: u8) {
+        self.length_size = length_size;
+    }
+
     /// The unit to go on with, or `None` where it had to be dropped ([`Intake::damages`] says why).
     pub fn accept(&mut self, payload: Bytes) -> Option<Picture> {
         let size = self.length_size;

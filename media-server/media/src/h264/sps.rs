@@ -3,7 +3,7 @@
 use super::H264Error;
 use super::nal::{kind, nal_kind};
 use super::vui::{Vui, vui};
-use crate::bits::Bits;
+use crate::bits::{Bits, unescape};
 
 /// Macroblocks along one side at level 6.2 (table A-1: sqrt(8 * MaxFS)).
 const MAX_MACROBLOCKS: u32 = 1055;
@@ -64,21 +64,6 @@ impl Sps {
     pub fn codec(&self) -> String {
         format!("avc1.{:02x}{:02x}{:02x}", self.profile, self.constraints, self.level)
     }
-}
-
-/// Removes emulation prevention bytes (7.4.1): 00 00 03 becomes 00 00.
-fn unescape(nal: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(nal.len());
-    let mut zeros = 0_u32;
-    for &byte in nal {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros.saturating_add(1) } else { 0 };
-        out.push(byte);
-    }
-    out
 }
 
 fn end() -> H264Error {

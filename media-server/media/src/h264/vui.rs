@@ -109,9 +109,13 @@ fn hrd(bits: &mut Bits<'_>) -> Option<()> {
     bits.skip(20)
 }
 
-/// time_scale counts fields: a frame lasts 2 * num_units_in_tick. Between 0.1 and 1000 a second, or not told.
+/// time_scale counts fields: a frame lasts 2 * num_units_in_tick.
 fn frame_rate(units: u32, scale: u32) -> Option<(u32, u32)> {
-    let (numerator, denominator) = (u64::from(scale), u64::from(units).checked_mul(2)?);
+    lowest_rate(u64::from(scale), u64::from(units).checked_mul(2)?)
+}
+
+/// A frame rate in lowest terms; between 0.1 and 1000 a second, or not told.
+pub(crate) fn lowest_rate(numerator: u64, denominator: u64) -> Option<(u32, u32)> {
     let slow = numerator.checked_mul(10)? < denominator;
     let fast = numerator > denominator.checked_mul(1000)?;
     if denominator == 0 || slow || fast {

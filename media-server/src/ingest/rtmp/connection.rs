@@ -157,12 +157,14 @@ impl Connection<'_> {
                 Ok(())
             }
             Event::Publish { app, key, query, .. } => self.publish(app, key, query).await,
-            Event::Metadata(metadata) => {
+            Event::Metadata { value, .. } => {
                 if let Some(live) = &mut self.live {
-                    live.messages.metadata(&metadata, &mut live.publisher);
+                    live.messages.metadata(&value, &mut live.publisher);
                 }
                 Ok(())
             }
+            // Timed text and cue points have no place in the playlists yet.
+            Event::Data { .. } => Ok(()),
             Event::Video { timestamp, payload } => {
                 self.media(arrived, |m, p| m.video(timestamp, &payload, arrived, p)).await
             }

@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::h264::{Intake, Picture};
+use media::intake::{IntakeError, Picture, VideoCodec, VideoIntake};
 use media::timeline::{Clock, Timeline, TimelineConfig};
-use media::{AccessUnit, AudioFormat, Format, Kind, Timestamp, VideoFormat, aac, h264};
+use media::{AccessUnit, AudioFormat, Format, Kind, Timestamp, VideoFormat, aac, opus};
 use wire::amf0::Value;
-use wire::flv::{AudioCodec, AudioPacket, AudioTag, VideoCodec, VideoPacket, VideoTag};
+use wire::flv::{self, AudioCodec, AudioPacket, AudioTag, VideoPacket, VideoTag};
 
+use super::further_tracks::FurtherTracks;
 use crate::live::{Counters, Expect, Publisher};
 
 /// Video without its sequence header for this long will not become playable.
@@ -18,16 +19,20 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// Why a publisher cannot be served, with the remedy; told to the broadcaster.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("video codec {0} is not supported: set the encoder to H.264 (x264, NVENC H.264 …)")]
+    #[error("video codec {0} is not supported: set the encoder to H.264, or to HEVC or AV1 by Enhanced RTMP")]
     VideoCodec(String),
-    #[error("audio codec {0} is not supported: set the encoder to AAC")]
+    #[error("audio codec {0} is not supported: set the encoder to AAC or Opus")]
     AudioCodec(String),
-    #[error("the H.264 stream cannot be decoded: {0}; restart the encoder, or choose another H.264 encoder")]
-    VideoConfig(#[from] h264::H264Error),
+    #[error("the video cannot be decoded: {0}; restart the encoder, or choose another one")]
+    VideoConfig(#[from] IntakeError),
     #[error("the AAC stream cannot be decoded: {0}; choose AAC-LC at 44.1 or 48 kHz")]
     AudioConfig(#[from] aac::AacError),
-    #[error("the H.264 stream has no SPS (no sequence header for {0:?}): restart the encoder")]
-    NoSequenceHeader(Duration),
+    #[error("the Opus stream cannot be decoded: {0}")]
+    OpusConfig(#[from] opus::OpusError),
+    #[error(
+        "the {codec} stream has no parameter sets (no sequence header for {waited:?}): restart the encoder"
+    )]
+    NoSequenceHeader { codec: &'static str, waited: Duration },
 }
 
 /// Reads one publish session's media messages.
@@ -39,8 +44,8 @@ pub(super) struct MediaMessages {
     expect: Expect,
     announced: bool,
     video: Option<VideoFormat>,
-    intake: Intake,
-    length_size: u8,
+    intake: VideoIntake,
+    further: FurtherTracks,
     audio: Option<AudioFormat>,
     headerless_since: Option<Instant>,
     frame_rate: Option<(u32, u32)>,
@@ -57,8 +62,8 @@ impl MediaMessages {
             expect: Expect::default(),
             announced: false,
             video: None,
-            intake: Intake::new(4),
-            length_size: 4,
+            intake: VideoIntake::new(VideoCodec::H264),
+            further: FurtherTracks::default(),
             audio: None,
             headerless_since: None,
             frame_rate: None,
@@ -95,36 +100,72 @@ impl MediaMessages {
         arrived: Instant,
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
-        let Ok(tag) = VideoTag::parse(payload) else { return damaged(publisher) };
-        if tag.codec != VideoCodec::H264 {
-            return Err(Refusal::VideoCodec(tag.codec.name().to_string()));
+        for tag in VideoTag::all(payload) {
+            let Ok(tag) = tag else { return damaged(publisher) };
+            self.video_tag(tag, timestamp, arrived, publisher)?;
         }
-        match tag.packet {
-            VideoPacket::SequenceHeader => self.video_header(&tag.data, publisher),
-            VideoPacket::CodedFrames { composition_time } => {
-                let picture = self.intake.accept(tag.data);
-                if self.video.is_none() && !self.in_band_header(arrived, publisher)? {
-                    return Ok(());
-                }
-                let Some(Picture { payload, idr: keyframe, .. }) = picture else {
-                    return damaged(publisher);
-                };
-                let arrival = self.arrival(arrived);
-                let (stamp, repairs) =
-                    self.timeline.video(u64::from(timestamp), i64::from(composition_time), arrival);
-                Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
-                let unit = AccessUnit {
-                    dts: stamp.dts,
-                    pts: stamp.pts,
-                    duration: stamp.duration,
-                    keyframe,
-                    payload,
-                };
-                publisher.unit(Kind::Video, unit, arrived);
+        Ok(())
+    }
+
+    fn video_tag(
+        &mut self,
+        tag: VideoTag,
+        timestamp: u32,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        let codec = match tag.codec {
+            flv::VideoCodec::H264 => VideoCodec::H264,
+            flv::VideoCodec::Hevc => VideoCodec::H265,
+            flv::VideoCodec::Av1 => VideoCodec::Av1,
+            flv::VideoCodec::Unnamed => return Ok(()),
+            other if tag.track == 0 => return Err(Refusal::VideoCodec(other.name().to_string())),
+            other => {
+                self.further.tell(&format!("video codec {} is not supported", other.name()));
+                return Ok(());
+            }
+        };
+        match (tag.packet, tag.track) {
+            (VideoPacket::SequenceHeader, 0) => self.video_header(codec, &tag.data, publisher),
+            (VideoPacket::SequenceHeader, number) => {
+                self.further.header(number, codec, &tag.data, publisher);
+                Ok(())
+            }
+            (VideoPacket::CodedFrames { composition_time }, 0) => {
+                self.picture(codec, (timestamp, composition_time), tag.data, arrived, publisher)
+            }
+            (VideoPacket::CodedFrames { composition_time }, number) => {
+                let at = (timestamp, composition_time);
+                self.further.picture(number, codec, at, tag.data, arrived, publisher);
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// A picture of the source; `at`: its timestamp as sent and its composition time.
+    fn picture(
+        &mut self,
+        codec: VideoCodec,
+        (timestamp, composition_time): (u32, i32),
+        data: Bytes,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        self.set_codec(codec);
+        let picture = self.intake.picture(data);
+        if self.video.is_none() && !self.in_band_header(arrived, publisher)? {
+            return Ok(());
+        }
+        let Some(Picture { payload, keyframe }) = picture else { return damaged(publisher) };
+        let arrival = self.arrival(arrived);
+        let (stamp, repairs) =
+            self.timeline.video(u64::from(timestamp), i64::from(composition_time), arrival);
+        Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
+        let unit = AccessUnit { dts: stamp.dts, pts: stamp.pts, duration: stamp.duration, keyframe, payload };
+        publisher.unit(Kind::Video, unit, arrived);
+        self.further.placed(timestamp, stamp.dts, publisher);
+        Ok(())
     }
 
     /// One audio message; `timestamp` in ms as the wire has it.
@@ -135,32 +176,50 @@ impl MediaMessages {
         arrived: Instant,
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
-        let Ok(tag) = AudioTag::parse(payload) else { return damaged(publisher) };
-        if tag.codec != AudioCodec::Aac {
-            return Err(Refusal::AudioCodec(tag.codec.name().to_string()));
+        for tag in AudioTag::all(payload) {
+            let Ok(tag) = tag else { return damaged(publisher) };
+            if tag.track == 0 {
+                self.audio_tag(tag, timestamp, arrived, publisher)?;
+            } else {
+                self.further.tell("only the first audio track is carried");
+            }
         }
+        Ok(())
+    }
+
+    fn audio_tag(
+        &mut self,
+        tag: AudioTag,
+        timestamp: u32,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        let opus = match tag.codec {
+            AudioCodec::Aac => false,
+            AudioCodec::Opus => true,
+            other => return Err(Refusal::AudioCodec(other.name().to_string())),
+        };
         match tag.packet {
             AudioPacket::SequenceHeader => {
-                let format = aac::format(&tag.data)?;
-                if self.audio.as_ref() != Some(&format) {
-                    tracing::info!(stream = %self.stream, codec = format.codec, rate = format.sample_rate, channels = format.channels, "audio");
-                    self.audio = Some(format.clone());
-                    publisher.format(Format::Audio(format));
-                }
+                let format = if opus { opus::format(&tag.data)? } else { aac::format(&tag.data)? };
+                self.set_audio(format, publisher);
                 Ok(())
             }
             AudioPacket::Raw => {
-                let arrival = self.arrival(arrived);
-                let Some(format) = &self.audio else { return damaged(publisher) };
+                if opus && self.audio.is_none() {
+                    self.set_audio(opus::format(&opus::default_header())?, publisher);
+                }
+                let Some(format) = self.audio.as_ref().filter(|format| (format.codec == "opus") == opus)
+                else {
+                    return damaged(publisher);
+                };
                 if tag.data.is_empty() {
                     return Ok(());
                 }
-                let (stamp, repairs) = self.timeline.audio(
-                    u64::from(timestamp),
-                    format.frame_samples,
-                    format.sample_rate,
-                    arrival,
-                );
+                let samples = if opus { opus::samples(&tag.data) } else { Some(format.frame_samples) };
+                let (Some(samples), rate) = (samples, format.sample_rate) else { return damaged(publisher) };
+                let arrival = self.arrival(arrived);
+                let (stamp, repairs) = self.timeline.audio(u64::from(timestamp), samples, rate, arrival);
                 Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
                 let unit = AccessUnit {
                     dts: stamp.dts,
@@ -176,14 +235,31 @@ impl MediaMessages {
         }
     }
 
-    fn video_header(&mut self, record: &Bytes, publisher: &mut Publisher) -> Result<(), Refusal> {
-        let length_size = h264::Config::parse(record)?.length_size;
-        let format = h264::format(record)?;
-        if length_size != self.length_size {
-            self.length_size = length_size;
-            self.intake = Intake::new(length_size);
+    fn set_audio(&mut self, format: AudioFormat, publisher: &mut Publisher) {
+        if self.audio.as_ref() != Some(&format) {
+            tracing::info!(stream = %self.stream, codec = format.codec, rate = format.sample_rate, channels = format.channels, "audio");
+            self.audio = Some(format.clone());
+            publisher.format(Format::Audio(format));
         }
-        self.set_video(format, publisher);
+    }
+
+    fn set_codec(&mut self, codec: VideoCodec) {
+        if self.intake.codec() != codec {
+            self.intake = VideoIntake::new(codec);
+            self.video = None;
+        }
+    }
+
+    fn video_header(
+        &mut self,
+        codec: VideoCodec,
+        record: &Bytes,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        self.set_codec(codec);
+        if let Some(format) = self.intake.header(record)? {
+            self.set_video(format, publisher);
+        }
         Ok(())
     }
 
@@ -202,16 +278,15 @@ impl MediaMessages {
 
     /// Some encoders send SPS and PPS only in the stream. True once there is a format.
     fn in_band_header(&mut self, arrived: Instant, publisher: &mut Publisher) -> Result<bool, Refusal> {
-        let sets = self.intake.in_band();
-        if !sets.sps.is_empty() && !sets.pps.is_empty() {
-            let record = h264::config_record(&sets.sps, &sets.pps)?;
-            self.set_video(h264::format(&record)?, publisher);
+        if let Some(format) = self.intake.in_band()? {
+            self.set_video(format, publisher);
             return Ok(true);
         }
         Counters::add(&publisher.counters().dropped, 1);
         let since = *self.headerless_since.get_or_insert(arrived);
         if arrived.duration_since(since) >= HEADER_PATIENCE {
-            return Err(Refusal::NoSequenceHeader(HEADER_PATIENCE));
+            let codec = self.intake.codec().name();
+            return Err(Refusal::NoSequenceHeader { codec, waited: HEADER_PATIENCE });
         }
         Ok(false)
     }

@@ -1,6 +1,7 @@
 //! RTMP ingest: sockets around `wire::rtmp`.
 
 mod connection;
+mod further_tracks;
 mod media_messages;
 
 use std::sync::Arc;

@@ -12,12 +12,14 @@ use std::{
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use media::intake::VideoCodec;
 use media::{AccessUnit, Timestamp, VideoFormat};
 
 use crate::transcode::protocol::Start;
 
 use super::{
     frames::Frames,
+    plugins::{self, PluginError},
     rung::{self, Plan},
     socket::Outlet,
 };
@@ -33,6 +35,8 @@ pub(super) enum PipelineError {
     Spec(#[from] crate::transcode::spec::InvalidSpec),
     #[error("GStreamer's element {0} is not installed")]
     Missing(&'static str),
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     #[error("an element has no pad called {0}")]
     Pad(&'static str),
     #[error("the pipeline cannot be linked: {0}")]
@@ -46,7 +50,7 @@ pub(super) enum PipelineError {
 impl PipelineError {
     /// Another worker would fail the same way.
     pub(super) fn is_fatal(&self) -> bool {
-        matches!(self, Self::Spec(_) | Self::Missing(_) | Self::Pad(_) | Self::Link(_))
+        matches!(self, Self::Spec(_) | Self::Missing(_) | Self::Plugin(_) | Self::Pad(_) | Self::Link(_))
     }
 }
 
@@ -80,8 +84,9 @@ impl Pipeline {
         let consumed = Arc::new(AtomicU64::new(0));
 
         let pipeline = gst::Pipeline::new();
-        let source = source(&spec.video);
-        let decoder = decoder()?;
+        let codec = VideoCodec::of(&spec.video.codec).unwrap_or(VideoCodec::H264);
+        let source = source(codec, &spec.video);
+        let decoder = decoder(codec)?;
         let convert = element("videoconvert")?;
         let raw = element("capsfilter")?;
         // The only pixels that every player decodes.
@@ -161,10 +166,15 @@ impl Pipeline {
     }
 }
 
-fn source(video: &VideoFormat) -> gst_app::AppSrc {
-    let mut caps = gst::Caps::builder("video/x-h264")
-        .field("stream-format", "avc")
-        .field("alignment", "au")
+fn source(codec: VideoCodec, video: &VideoFormat) -> gst_app::AppSrc {
+    let (media, layout, alignment) = match codec {
+        VideoCodec::H264 => ("video/x-h264", "avc", "au"),
+        VideoCodec::H265 => ("video/x-h265", "hvc1", "au"),
+        VideoCodec::Av1 => ("video/x-av1", "obu-stream", "tu"),
+    };
+    let mut caps = gst::Caps::builder(media)
+        .field("stream-format", layout)
+        .field("alignment", alignment)
         .field("codec_data", gst::Buffer::from_slice(video.config.clone()))
         .field("width", i32::try_from(video.width).unwrap_or(i32::MAX))
         .field("height", i32::try_from(video.height).unwrap_or(i32::MAX));
@@ -182,8 +192,17 @@ fn source(video: &VideoFormat) -> gst_app::AppSrc {
         .build()
 }
 
-fn decoder() -> Result<gst::Element, PipelineError> {
-    let decoder = element("avdec_h264")?;
+fn decoder(codec: VideoCodec) -> Result<gst::Element, PipelineError> {
+    let decoder = match codec {
+        VideoCodec::H264 => element("avdec_h264")?,
+        VideoCodec::H265 => element("avdec_h265")?,
+        VideoCodec::Av1 => {
+            plugins::load_av1()?;
+            let decoder = element("av1dec")?;
+            decoder.set_property("max-errors", -1_i32);
+            return Ok(decoder);
+        }
+    };
     // Frame threads hold back a frame each. One thread decodes 1080p60 several times over.
     decoder.set_property("max-threads", 1_i32);
     decoder.set_property_from_str("thread-type", "slice");

@@ -25,6 +25,9 @@ const PLUGINS: [(&str, &str, &str); 5] = [
     ("libgstx264.so", "x264enc", "gstreamer1.0-plugins-ugly"),
 ];
 
+/// Only for sources of that codec.
+const AV1: (&str, &str, &str) = ("libgstaom.so", "av1dec", "gstreamer1.0-plugins-bad");
+
 /// What keeps GStreamer from working here.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PluginError {
@@ -37,25 +40,29 @@ pub(super) enum PluginError {
 /// Initialises GStreamer with just what is needed.
 pub(super) fn load() -> Result<(), PluginError> {
     gstreamer::init().map_err(PluginError::Init)?;
+    PLUGINS.into_iter().try_for_each(provide)
+}
+
+/// Makes AV1 decodable.
+pub(super) fn load_av1() -> Result<(), PluginError> {
+    provide(AV1)
+}
+
+fn provide((file, element, package): (&'static str, &'static str, &'static str)) -> Result<(), PluginError> {
+    // Already there when the worker runs with an ordinary registry.
+    if is_there(element) {
+        return Ok(());
+    }
     let operators = std::env::var_os(PLUGIN_DIRS).unwrap_or_default();
     let dirs: Vec<PathBuf> =
         std::env::split_paths(&operators).chain(SYSTEM_DIRS.iter().map(PathBuf::from)).collect();
-    for (file, element, package) in PLUGINS {
-        // Already there when the worker runs with an ordinary registry.
-        if is_there(element) {
-            continue;
-        }
-        if !dirs.iter().any(|dir| load_file(&dir.join(file)) && is_there(element)) {
-            // Named differently in this GStreamer: look at everything that lies there.
-            for dir in dirs.iter().filter(|dir| dir.is_dir()) {
-                gstreamer::Registry::get().scan_path(dir);
-            }
-        }
-        if !is_there(element) {
-            return Err(PluginError::Missing { element, package });
+    if !dirs.iter().any(|dir| load_file(&dir.join(file)) && is_there(element)) {
+        // Named differently in this GStreamer: look at everything that lies there.
+        for dir in dirs.iter().filter(|dir| dir.is_dir()) {
+            gstreamer::Registry::get().scan_path(dir);
         }
     }
-    Ok(())
+    if is_there(element) { Ok(()) } else { Err(PluginError::Missing { element, package }) }
 }
 
 fn is_there(element: &str) -> bool {

@@ -23,27 +23,36 @@ impl std::fmt::Debug for FourCc {
 pub enum VideoCodec {
     /// AVC: legacy codec id 7, or FourCC `avc1`.
     H264,
+    /// HEVC: FourCC `hvc1` or `hev1`.
+    Hevc,
+    /// AV1: FourCC `av01`.
+    Av1,
     /// Anything else that Enhanced RTMP signals by a FourCC.
     Enhanced(FourCc),
     /// Any other legacy codec id (0 to 15).
     Legacy(u8),
-    /// An enhanced tag that names no codec for the whole of it (several tracks, each with its own).
+    /// A command to the player has none.
     Unnamed,
 }
 
 impl VideoCodec {
     pub(super) fn from_four_cc(code: [u8; 4]) -> Self {
-        if &code == b"avc1" { Self::H264 } else { Self::Enhanced(FourCc(code)) }
+        match &code {
+            b"avc1" => Self::H264,
+            b"hvc1" | b"hev1" => Self::Hevc,
+            b"av01" => Self::Av1,
+            _ => Self::Enhanced(FourCc(code)),
+        }
     }
 
     /// A name that people know.
     pub fn name(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::H264 => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Av1 => "AV1",
             Self::Enhanced(FourCc(code)) => match code {
-                b"hvc1" | b"hev1" => "HEVC",
                 b"vvc1" => "VVC",
-                b"av01" => "AV1",
                 b"vp09" => "VP9",
                 b"vp08" => "VP8",
                 _ => return Cow::Owned(format!("codec '{}'", code.escape_ascii())),
@@ -59,7 +68,7 @@ impl VideoCodec {
                 13 => "AV1",
                 _ => return Cow::Owned(format!("video codec id {id}")),
             },
-            Self::Unnamed => "multitrack video",
+            Self::Unnamed => "no video codec",
         })
     }
 }
@@ -69,20 +78,21 @@ impl VideoCodec {
 pub enum AudioCodec {
     /// AAC: legacy sound format 10, or FourCC `mp4a`.
     Aac,
+    /// Opus: FourCC `Opus`.
+    Opus,
     /// MP3: legacy sound format 2 or 14, or FourCC `.mp3`.
     Mp3,
     /// Anything else that Enhanced RTMP signals by a FourCC.
     Enhanced(FourCc),
     /// Any other legacy sound format (0 to 15).
     Legacy(u8),
-    /// An enhanced tag that names no codec for the whole of it.
-    Unnamed,
 }
 
 impl AudioCodec {
     pub(super) fn from_four_cc(code: [u8; 4]) -> Self {
         match &code {
             b"mp4a" => Self::Aac,
+            b"Opus" => Self::Opus,
             b".mp3" => Self::Mp3,
             _ => Self::Enhanced(FourCc(code)),
         }
@@ -100,9 +110,9 @@ impl AudioCodec {
     pub fn name(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Aac => "AAC",
+            Self::Opus => "Opus",
             Self::Mp3 => "MP3",
             Self::Enhanced(FourCc(code)) => match code {
-                b"Opus" => "Opus",
                 b"fLaC" => "FLAC",
                 b"ac-3" => "AC-3",
                 b"ec-3" => "E-AC-3",
@@ -118,7 +128,6 @@ impl AudioCodec {
                 13 => "Opus",
                 _ => return Cow::Owned(format!("sound format {format}")),
             },
-            Self::Unnamed => "multitrack audio",
         })
     }
 }

@@ -73,14 +73,55 @@ fn h264_and_aac_in_enhanced_headers_are_the_same_codecs() {
 }
 
 #[test]
-fn modifiers_and_several_tracks_still_name_the_codec() {
+fn modifiers_are_read_over() {
     // ModEx with a three-byte timestamp offset, then coded frames.
-    let tag = video(b"\x97\x02\x00\x00\x01\x01hvc1\0\0\0x");
-    assert_eq!((tag.codec.name().as_ref(), &tag.data[..]), ("HEVC", &b"x"[..]));
-    let tag = video(b"\x96\x00av01\x00x");
-    assert_eq!((tag.codec.name().as_ref(), tag.packet), ("AV1", VideoPacket::Multitrack));
-    assert_eq!(video(b"\x96\x20\x00av01").codec, VideoCodec::Unnamed);
-    assert_eq!(audio(b"\x95\x00Opus\x00").packet, AudioPacket::Multitrack);
+    let tag = video(b"\x97\x02\x03\x0d\x40\x01hvc1\0\0\0x");
+    assert_eq!((tag.codec, tag.nano_offset, &tag.data[..]), (VideoCodec::Hevc, 200_000, &b"x"[..]));
+    // One of an unknown type, of two bytes, before it.
+    let tag = video(b"\x97\x01\xaa\xbb\x17\x02\0\0\x07\x03av01x");
+    assert_eq!((tag.codec, tag.nano_offset, &tag.data[..]), (VideoCodec::Av1, 7, &b"x"[..]));
+    let tag = audio(b"\x97\x02\xff\xff\xff\x01Opusx");
+    assert_eq!((tag.codec, tag.nano_offset), (AudioCodec::Opus, 999_999));
+}
+
+fn videos(bytes: &'static [u8]) -> Vec<Result<VideoTag, TruncatedTag>> {
+    VideoTag::all(&Bytes::from_static(bytes)).collect()
+}
+
+#[test]
+fn each_track_of_a_message_is_read() {
+    let one = videos(b"\x96\x00av01\x03data");
+    let [Ok(tag)] = &one[..] else { panic!("{one:?}") };
+    assert_eq!((tag.track, tag.codec, &tag.data[..]), (3, VideoCodec::Av1, &b"data"[..]));
+
+    // Many tracks of one codec, coded frames: each has its composition time within its size.
+    let many = videos(b"\xA6\x11avc1\x00\x00\x00\x05\x00\x00\x21AB\x02\x00\x00\x04\x00\x00\x00C");
+    let [Ok(first), Ok(second)] = &many[..] else { panic!("{many:?}") };
+    assert_eq!((first.track, first.packet), (0, VideoPacket::CodedFrames { composition_time: 33 }));
+    assert_eq!((second.track, second.packet), (2, VideoPacket::CodedFrames { composition_time: 0 }));
+    assert_eq!((&first.data[..], &second.data[..]), (&b"AB"[..], &b"C"[..]));
+
+    let own = videos(b"\x96\x20hvc1\x00\x00\x00\x01xav01\x01\x00\x00\x02yz");
+    let [Ok(first), Ok(second)] = &own[..] else { panic!("{own:?}") };
+    assert_eq!((first.codec, second.codec), (VideoCodec::Hevc, VideoCodec::Av1));
+    assert_eq!((first.packet, second.packet), (VideoPacket::SequenceHeader, VideoPacket::SequenceHeader));
+
+    let sounds: Vec<_> =
+        AudioTag::all(&Bytes::from_static(b"\x95\x11Opus\x00\x00\x00\x01a\x01\x00\x00\x00")).collect();
+    let [Ok(first), Ok(second)] = &sounds[..] else { panic!("{sounds:?}") };
+    assert_eq!((first.track, first.packet, &first.data[..]), (0, AudioPacket::Raw, &b"a"[..]));
+    assert_eq!((second.track, second.data.len()), (1, 0));
+}
+
+#[test]
+fn what_comes_before_a_track_that_is_cut_off_is_kept() {
+    let cut = videos(b"\x96\x10avc1\x00\x00\x00\x01x\x01\x00\x00\x09y");
+    assert!(matches!(&cut[..], [Ok(_), Err(_)]), "{cut:?}");
+    assert!(matches!(videos(b"\x96\x10avc1")[..], [Err(_)]));
+    assert!(
+        matches!(videos(b"\x96\x11avc1\x00\x00\x00\x01x")[..], [Err(_)]),
+        "no room for the composition time"
+    );
 }
 
 #[test]
@@ -112,6 +153,10 @@ proptest! {
             prop_assert!(tag.data.len() < body.len());
             prop_assert!(!tag.codec.name().is_empty());
         }
+        prop_assert!(VideoTag::all(&body).count() <= body.len().max(1));
+        prop_assert!(AudioTag::all(&body).count() <= body.len().max(1));
+        let carried: usize = VideoTag::all(&body).filter_map(Result::ok).map(|tag| tag.data.len()).sum();
+        prop_assert!(carried <= body.len());
         if let Ok(tag) = AudioTag::parse(&body) {
             prop_assert!(tag.data.len() < body.len());
             prop_assert!(!tag.codec.name().is_empty());

@@ -38,8 +38,8 @@ impl ChunkWriter {
     }
 
     /// Everything that follows `connect`: the window both ways, the chunk size (early: OBS keeps its reader's old
-    /// one after a reconnect), and the result.
-    pub(super) fn connected(&mut self, transaction: f64, window: u32, chunk_size: u32) {
+    /// one after a reconnect), and the result. `enhanced`: with what is taken of Enhanced RTMP.
+    pub(super) fn connected(&mut self, transaction: f64, window: u32, chunk_size: u32, enhanced: bool) {
         const DYNAMIC: u8 = 2;
         let [a, b, c, d] = window.to_be_bytes();
         self.message(CONTROL, kind::WINDOW_SIZE, 0, &[a, b, c, d]);
@@ -51,8 +51,33 @@ impl ChunkWriter {
         ]);
         let mut information = information("status", "NetConnection.Connect.Success", "Connection succeeded.");
         information.push(("objectEncoding".to_owned(), Value::Number(0.0)));
+        if enhanced {
+            information.extend(abilities());
+        }
         self.result(transaction, properties, Value::Object(information));
     }
+}
+
+/// What is taken of Enhanced RTMP ("Enhancing NetConnection connect Command"). FourCcInfoMask: what can be decoded (1),
+/// what is passed on as it is (4).
+fn abilities() -> Properties {
+    const DECODE_AND_FORWARD: f64 = 5.0;
+    const FORWARD: f64 = 4.0;
+    const MULTITRACK: u8 = 2;
+    const MOD_EX: u8 = 4;
+    const VIDEO: [&str; 3] = ["avc1", "hvc1", "av01"];
+    const AUDIO: [&str; 2] = ["mp4a", "Opus"];
+    let map = |names: &[&str], mask: f64| {
+        Value::Object(names.iter().map(|name| ((*name).to_owned(), Value::Number(mask))).collect())
+    };
+    let list = VIDEO.iter().chain(&AUDIO).map(|name| Value::string(*name)).collect();
+    let caps = f64::from(MULTITRACK | MOD_EX);
+    vec![
+        ("fourCcList".to_owned(), Value::StrictArray(list)),
+        ("videoFourCcInfoMap".to_owned(), map(&VIDEO, DECODE_AND_FORWARD)),
+        ("audioFourCcInfoMap".to_owned(), map(&AUDIO, FORWARD)),
+        ("capsEx".to_owned(), Value::Number(caps)),
+    ]
 }
 
 fn status(level: &str, code: &str, description: &str) -> Value {

@@ -10,6 +10,8 @@ use crate::amf0::{DecodeError, Value, decode_all};
 
 /// Media that may come between `publish` and its answer and is kept: sequence headers.
 pub(super) const MAX_HELD: usize = 16 << 10;
+/// Longest name of a data message.
+const MAX_DATA_NAME: usize = 64;
 
 /// One command off the wire.
 struct Command {
@@ -49,19 +51,32 @@ impl Session {
             Ok(values) => values,
             Err(source) => return self.unreadable(source, at),
         };
+        let timestamp = message.timestamp;
         let mut values = values.into_iter().peekable();
         values.next_if(|value| value.as_str() == Some("@setDataFrame"));
-        if values.next_if(|value| value.as_str() == Some("onMetaData")).is_none() {
-            count(&mut self.stats.repairs.unknown_messages);
-            return Ok(());
-        }
-        let Some(metadata) = values.next() else {
+        let name = values.next().and_then(|value| value.as_str().map(str::to_owned));
+        let Some(name) = name.filter(|name| name.len() <= MAX_DATA_NAME) else {
             count(&mut self.stats.repairs.unreadable_amf0);
             return Ok(());
         };
+        if name != "onMetaData" {
+            match &self.phase {
+                Phase::Live { .. } => {
+                    let values = values.collect();
+                    self.events.push_back(Event::Data { timestamp, name, values });
+                }
+                _ => count(&mut self.stats.repairs.unwanted_media),
+            }
+            return Ok(());
+        }
+        let Some(value) = values.next() else {
+            count(&mut self.stats.repairs.unreadable_amf0);
+            return Ok(());
+        };
+        let metadata = Event::Metadata { timestamp, value };
         match &mut self.phase {
-            Phase::Live { .. } => self.events.push_back(Event::Metadata(metadata)),
-            Phase::Pending { held, .. } => held.metadata = Some(Event::Metadata(metadata)),
+            Phase::Live { .. } => self.events.push_back(metadata),
+            Phase::Pending { held, .. } => held.metadata = Some(metadata),
             _ => count(&mut self.stats.repairs.unwanted_media),
         }
         Ok(())
@@ -147,7 +162,11 @@ impl Session {
         };
         self.app = app.to_owned();
         self.query = query;
-        self.writer.connected(command.transaction, self.limits.window, self.limits.chunk_size);
+        // An encoder that says nothing of Enhanced RTMP is answered as ever.
+        let enhanced = ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"]
+            .iter()
+            .any(|name| object.is_some_and(|object| object.get(name).is_some()));
+        self.writer.connected(command.transaction, self.limits.window, self.limits.chunk_size, enhanced);
         self.phase = Phase::Connected;
         self.events.push_back(event);
     }

@@ -31,8 +31,22 @@ pub enum Event {
         /// `live`, `record` or `append` (7.2.2.6); `live` where the peer does not say.
         mode: String,
     },
-    /// What the encoder says of its stream (`onMetaData`).
-    Metadata(Value),
+    /// What the encoder says of its stream (`onMetaData`), from this time on.
+    Metadata {
+        /// Milliseconds on the peer's clock; wraps at 32 bits.
+        timestamp: u32,
+        /// An object, as a rule.
+        value: Value,
+    },
+    /// Any other data message of the accepted publish (7.1.3): captions, cue points, times.
+    Data {
+        /// Milliseconds on the peer's clock; wraps at 32 bits.
+        timestamp: u32,
+        /// What it calls itself, e.g. `onTextData`, `onCuePoint`.
+        name: String,
+        /// What follows the name.
+        values: Vec<Value>,
+    },
     /// A video message of the accepted publish.
     Video {
         /// Milliseconds on the peer's clock; wraps at 32 bits.
@@ -82,7 +96,15 @@ impl fmt::Debug for Event {
                 .field("query", &names(query))
                 .field("mode", mode)
                 .finish(),
-            Self::Metadata(value) => f.debug_tuple("Metadata").field(value).finish(),
+            Self::Metadata { timestamp, value } => {
+                f.debug_struct("Metadata").field("timestamp", timestamp).field("value", value).finish()
+            }
+            Self::Data { timestamp, name, values } => f
+                .debug_struct("Data")
+                .field("timestamp", timestamp)
+                .field("name", name)
+                .field("values", &values.len())
+                .finish(),
             Self::Video { timestamp, payload } => {
                 f.debug_struct("Video").field("timestamp", timestamp).field("bytes", &payload.len()).finish()
             }

@@ -20,9 +20,12 @@ use crate::flv::{AudioPacket, AudioTag, VideoPacket, VideoTag};
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) metadata: Option<Event>,
-    video: Option<Event>,
-    audio: Option<Event>,
+    /// Sequence headers, of each track its own.
+    headers: VecDeque<Event>,
 }
+
+/// Sequence headers kept until the answer: two kinds of media with some tracks each.
+const MOST_HEADERS: usize = 16;
 
 /// How far the peer has come.
 pub(super) enum Phase {
@@ -137,7 +140,7 @@ impl Session {
         self.stream_begin(stream);
         self.writer.fc_publish("Publishing started.");
         self.writer.status(stream, "status", "NetStream.Publish.Start", "Publishing started.");
-        self.events.extend([held.metadata, held.video, held.audio].into_iter().flatten());
+        self.events.extend(held.metadata.into_iter().chain(held.headers));
         true
     }
 
@@ -254,8 +257,11 @@ impl Session {
             Phase::Pending { held, .. } if is_sequence_header(media, &payload) => {
                 // A copy, so that it does not keep the buffer of what is dropped around it.
                 let event = media_event(media, timestamp, Bytes::copy_from_slice(&payload));
-                let place = if media == kind::VIDEO { &mut held.video } else { &mut held.audio };
-                *place = Some(event);
+                // The last ones count.
+                if held.headers.len() >= MOST_HEADERS {
+                    held.headers.pop_front();
+                }
+                held.headers.push_back(event);
             }
             _ => count(&mut self.stats.repairs.unwanted_media),
         }

@@ -1,0 +1,118 @@
+//! Opus as the house carries it: the identification header (RFC 7845 5.1) in, `AudioFormat` out; packets of RFC 6716.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::unit::AudioFormat;
+
+/// What every decoder puts out (RFC 7845 5.1).
+pub const SAMPLE_RATE: u32 = 48_000;
+/// The longest packet: 120 ms (RFC 6716 3.2.5).
+const MOST_SAMPLES: u32 = 5760;
+/// A packet's length until the first one has come: 20 ms, what nearly all encoders send.
+const USUAL_SAMPLES: u32 = 960;
+
+/// Why an Opus header cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpusError {
+    /// Not an identification header, or cut off.
+    #[error("the Opus header is not one of RFC 7845")]
+    Header,
+    /// Channels beyond stereo.
+    #[error("Opus with {0} channels: choose mono or stereo")]
+    Channels(u8),
+}
+
+/// The format that an identification header describes. Its `config` is the body of a `dOps` box (Opus in ISO-BMFF
+/// 4.3.2).
+pub fn format(header: &[u8]) -> Result<AudioFormat, OpusError> {
+    let body = header.strip_prefix(b"OpusHead").ok_or(OpusError::Header)?;
+    let [version, channels, skip_low, skip_high, rate @ .., family] =
+        body.get(..11).ok_or(OpusError::Header)?
+    else {
+        return Err(OpusError::Header);
+    };
+    if version >> 4 != 0 {
+        return Err(OpusError::Header);
+    }
+    if *family != 0 || !(1..=2).contains(channels) {
+        return Err(OpusError::Channels(*channels));
+    }
+    let [r0, r1, r2, r3, g0, g1] = rate else { return Err(OpusError::Header) };
+    let mut config = BytesMut::with_capacity(11);
+    config.put_u8(0);
+    config.put_u8(*channels);
+    config.put_slice(&[*skip_high, *skip_low, *r3, *r2, *r1, *r0, *g1, *g0, 0]);
+    Ok(AudioFormat {
+        codec: "opus".into(),
+        sample_rate: SAMPLE_RATE,
+        channels: u16::from(*channels),
+        frame_samples: USUAL_SAMPLES,
+        config: config.freeze(),
+    })
+}
+
+/// The header of a stream that has none: stereo, what a decoder assumes.
+pub fn default_header() -> Bytes {
+    Bytes::from_static(b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00")
+}
+
+/// Samples at 48 kHz that a packet decodes to (RFC 6716 3.1, 3.2); `None` for one that is none.
+pub fn samples(packet: &[u8]) -> Option<u32> {
+    let toc = *packet.first()?;
+    let configuration = toc >> 3;
+    let frame = match configuration {
+        // SILK: 10, 20, 40, 60 ms.
+        0..=11 => [480, 960, 1920, 2880].get(usize::from(configuration & 3)).copied()?,
+        // Hybrid: 10, 20 ms.
+        12..=15 => [480, 960].get(usize::from(configuration & 1)).copied()?,
+        // CELT: 2.5, 5, 10, 20 ms.
+        _ => [120, 240, 480, 960].get(usize::from(configuration & 3)).copied()?,
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(packet.get(1)? & 0x3f),
+    };
+    Some(u32::saturating_mul(frame, frames)).filter(|samples| (1..=MOST_SAMPLES).contains(samples))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_becomes_a_format() {
+        let opus = format(&default_header()).unwrap();
+        assert_eq!((opus.codec.as_str(), opus.channels, opus.sample_rate), ("opus", 2, 48_000));
+        assert_eq!(&opus.config[..], &[0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0]);
+    }
+
+    #[test]
+    fn other_headers_are_refused() {
+        assert_eq!(format(b"OpusHead\x01\x02"), Err(OpusError::Header));
+        assert_eq!(format(b"AAC"), Err(OpusError::Header));
+        let surround = b"OpusHead\x01\x06\x38\x01\x80\xbb\x00\x00\x00\x00\x01";
+        assert_eq!(format(surround), Err(OpusError::Channels(6)));
+    }
+
+    #[test]
+    fn a_packet_says_how_long_it_is() {
+        assert_eq!(samples(&[0xF8]), Some(960), "CELT, 20 ms");
+        assert_eq!(samples(&[0xF9]), Some(1920), "two of them");
+        assert_eq!(samples(&[0x18]), Some(2880), "SILK, 60 ms");
+        assert_eq!(samples(&[0xE3, 0x03]), Some(360), "three of 2.5 ms");
+        assert_eq!(samples(&[0x1B, 0x03]), None, "180 ms are too long");
+        assert_eq!((samples(&[]), samples(&[0xFB])), (None, None));
+    }
+}
