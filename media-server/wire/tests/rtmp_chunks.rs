@@ -327,5 +327,5 @@ fn an_aggregate_falls_into_its_parts() {
         [video(500, &[7, 1, 2]), audio(510, &[0xAF, 1]), video(600, &[7, 1, 2])]
     );
     let repairs = session.stats().repairs;
-    assert_eq!((repairs.broken_aggregates, repairs.unknown_messages), (1, 1));
+    assert_eq!((repairs.broken_aggregates, repairs.unreadable_amf0), (1, 1));
 }
