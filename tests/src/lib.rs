@@ -14,5 +14,6 @@ pub mod program;
 pub mod publisher;
 pub mod rtmp_url;
 pub mod settings;
+pub mod vigil;
 pub mod wait;
 pub mod world;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -42,6 +43,7 @@ pub struct MediaServer {
     pub admin: String,
     /// Its configuration file, which it watches.
     pub config: PathBuf,
+    settings: Settings,
     client: HttpClient,
 }
 
@@ -187,8 +189,25 @@ impl MediaServer {
             http: format!("http://{}", address("http")?),
             admin: format!("http://{}", address("admin")?),
             config,
+            settings: settings.clone(),
             client: client.clone(),
         })
+    }
+
+    /// Kills the daemon and starts another at the same addresses, on the same data.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.program.signal(Signal::KILL)?;
+        self.program.ended(Duration::from_secs(10)).await?;
+        let address = |url: &str| url.trim_start_matches("http://").to_owned();
+        self.settings.merge(&format!(
+            "[rtmp]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n[admin]\nlisten = \"{}\"\n",
+            self.rtmp,
+            address(&self.http),
+            address(&self.admin)
+        ));
+        let folder = self.config.parent().context("a configuration in no folder")?.to_owned();
+        *self = Self::start(&folder, &self.settings, &self.client).await?;
+        Ok(())
     }
 
     /// Where to publish with that key.

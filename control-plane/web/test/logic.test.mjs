@@ -14,6 +14,8 @@ async function load(path) {
 const { backoff, jitter } = await load('backoff.ts');
 const { route } = await load('route.ts');
 const { explain } = await load('player/trouble.ts');
+const { asksAgain, POLICIES } = await load('player/policy.ts');
+const { Standstill } = await load('player/standstill.ts');
 const { Stalls } = await load('player/stalls.ts');
 const { rungLabel } = await load('player/state.ts');
 const { offlineText } = await load('channel.ts');
@@ -35,7 +37,7 @@ test('an address names a page', () => {
 });
 
 test('every error has a reason in plain words, and says whether it is tried again', () => {
-  assert.match(explain({ type: 'networkError', details: 'manifestLoadError', status: 404 }).text, /does not have this stream/);
+  assert.match(explain({ type: 'networkError', details: 'manifestLoadError', status: 404 }).text, /^Offline/);
   assert.match(explain({ type: 'networkError', details: 'manifestLoadError', status: 503 }).text, /503/);
   assert.match(explain({ type: 'networkError', details: 'levelLoadTimeOut' }).text, /too long/);
   assert.match(explain({ type: 'networkError', details: 'fragLoadError' }).text, /cannot be reached/);
@@ -59,4 +61,40 @@ test('rungs and offline reasons read well', () => {
   assert.equal(rungLabel({ height: 480, width: 854, bitrate: 1.2e6, frameRate: 30 }), '480p · 1.2 Mbit/s');
   assert.match(offlineText({ reason: 'connection-lost' }), /lost the connection/);
   assert.match(offlineText({ reason: null }), /Nothing is on/);
+});
+
+test('a server that does not answer is asked again for long, a list that is missing only briefly', () => {
+  for (const status of [undefined, 0, 429, 500, 503]) {
+    assert.ok(asksAgain(0, status) && asksAgain(11, status), `${status}`);
+    assert.ok(!asksAgain(12, status), `${status}`);
+  }
+  assert.ok(asksAgain(1, 404) && !asksAgain(2, 404));
+  assert.ok(!asksAgain(0, 403));
+});
+
+test('hls.js asks again through a restart of the server without letting go of what is buffered', () => {
+  const { errorRetry } = POLICIES.playlistLoadPolicy.default;
+  let waited = 0;
+  for (let tries = 0; errorRetry.shouldRetry(errorRetry, tries, false, { code: 0 }, false); tries += 1) {
+    waited += Math.min(errorRetry.retryDelayMs * 2 ** tries, errorRetry.maxRetryDelayMs);
+  }
+  assert.ok(waited >= 15_000 && waited <= 30_000, `${waited} ms`);
+});
+
+test('a picture that stands still is told of, brought to the edge, then begun anew until it moves', () => {
+  const standstill = new Standstill();
+  const given = [];
+  for (let now = 0; now <= 45_000; now += 500) {
+    const remedy = standstill.look(now, 7, true);
+    if (remedy !== 'none') given.push([now, remedy]);
+  }
+  assert.deepEqual(given, [[2000, 'tell'], [5000, 'edge'], [15_000, 'restart'], [28_000, 'restart'], [41_000, 'restart']]);
+  assert.equal(standstill.look(45_500, 7.5, true), 'none', 'it moves');
+  assert.equal(standstill.look(47_000, 7.5, true), 'none');
+  assert.equal(standstill.look(47_500, 7.5, true), 'tell', 'it stands again');
+});
+
+test('a picture that is not meant to move may stand still', () => {
+  const standstill = new Standstill();
+  for (let now = 0; now <= 60_000; now += 500) assert.equal(standstill.look(now, 7, false), 'none');
 });

@@ -2,9 +2,11 @@ import Hls, { type ErrorData, type HlsConfig } from 'hls.js';
 import workerPath from 'hls.js/dist/hls.worker.js?url';
 
 import { backoff } from '../backoff';
+import { POLICIES } from './policy';
 import { Stalls } from './stalls';
+import { Standstill } from './standstill';
 import { type Phase, type Rung, type Stats, type Trouble, rungLabel, rungName } from './state';
-import { explain } from './trouble';
+import { INTERRUPTED, OFFLINE, explain } from './trouble';
 
 /** What the page is told. */
 export interface Listener {
@@ -28,11 +30,18 @@ const SETTINGS: Partial<HlsConfig> = {
   startLevel: -1,
   abrEwmaDefaultEstimate: 1_500_000,
   capLevelToPlayerSize: false,
+  // Further behind than this many target durations, it is the edge again, not the past.
+  liveMaxLatencyDurationCount: 6,
+  ...POLICIES,
 };
 
 const ERRORS_KEPT = 50;
 /** After this long without trouble, the next one starts with a short wait again. */
 const CALM_MS = 20_000;
+/** The longest wait before the next attempt: a viewer is back this soon after the stream is, at the latest. */
+const LONGEST_WAIT_MS = 4000;
+/** How often is looked whether the picture moves. */
+const LOOK_MS = 500;
 
 /** Plays one live stream in one video element, and comes back by itself. */
 export class Player {
@@ -46,6 +55,10 @@ export class Player {
   private failures = 0;
   private lastFailure = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly standstill = new Standstill();
+  private readonly looking: ReturnType<typeof setInterval>;
+  /** Nothing of the present attempt has been shown yet. */
+  private fresh = true;
 
   constructor(
     readonly video: HTMLVideoElement,
@@ -53,6 +66,7 @@ export class Player {
     private readonly listener: Listener,
   ) {
     this.watchVideo();
+    this.looking = setInterval(() => this.look(), LOOK_MS);
     if (Hls.isSupported()) {
       this.hls = new Hls(SETTINGS);
       this.watchHls(this.hls);
@@ -72,6 +86,7 @@ export class Player {
   /** Ends playback and lets everything go. */
   destroy(): void {
     clearTimeout(this.timer);
+    clearInterval(this.looking);
     this.off.abort();
     this.hls?.destroy();
     this.video.removeAttribute('src');
@@ -81,6 +96,7 @@ export class Player {
   /** Tries again now. */
   retry(): void {
     clearTimeout(this.timer);
+    this.fresh = true;
     this.enter('reconnecting');
     if (this.hls) {
       this.hls.stopLoad();
@@ -163,6 +179,7 @@ export class Player {
     });
     const moving = () => {
       this.stalls.end(performance.now());
+      this.fresh = false;
       if (!video.paused && this.phaseNow !== 'playing') {
         this.listener.trouble(null);
         this.enter('playing');
@@ -170,7 +187,8 @@ export class Player {
     };
     on('playing', moving);
     on('timeupdate', () => {
-      if (this.phaseNow === 'buffering' && video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA) moving();
+      const shown = this.phaseNow === 'playing' || this.phaseNow === 'ended' || this.phaseNow === 'failed';
+      if (!shown && video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA) moving();
       if (this.failures > 0 && performance.now() - this.lastFailure > CALM_MS) this.failures = 0;
     });
     on('pause', () => this.stalls.end(performance.now()));
@@ -187,6 +205,13 @@ export class Player {
       void this.play();
     });
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.tellRungs());
+    hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => {
+      // What is over is not played again from its beginning: the next stream is waited for.
+      if (this.fresh && !details.live) {
+        hls.stopLoad();
+        this.later({ text: OFFLINE, retrying: true });
+      }
+    });
     hls.on(Hls.Events.ERROR, (_, data) => this.onError(hls, data));
   }
 
@@ -204,6 +229,25 @@ export class Player {
     this.later(trouble);
   }
 
+  /** Looks whether the picture moves as it is meant to, and does something about it where it does not. */
+  private look(): void {
+    const { video, hls } = this;
+    const shown = this.phaseNow === 'playing' || this.phaseNow === 'buffering';
+    const meantToMove = !this.fresh && shown && !video.paused && !video.ended;
+    switch (this.standstill.look(performance.now(), video.currentTime, meantToMove)) {
+      case 'tell':
+        this.listener.trouble({ text: INTERRUPTED, retrying: true });
+        break;
+      case 'edge':
+        if (hls?.liveSyncPosition && hls.liveSyncPosition > video.currentTime) this.toLiveEdge();
+        break;
+      case 'restart':
+        this.later({ text: INTERRUPTED, retrying: true });
+        break;
+      case 'none':
+    }
+  }
+
   private noteFailure(): void {
     this.failures += 1;
     this.lastFailure = performance.now();
@@ -213,7 +257,7 @@ export class Player {
     this.listener.trouble(trouble);
     this.enter('reconnecting');
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.retry(), backoff(this.failures, 700, 10_000));
+    this.timer = setTimeout(() => this.retry(), backoff(this.failures, 700, LONGEST_WAIT_MS));
     this.noteFailure();
   }
 

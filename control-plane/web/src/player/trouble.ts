@@ -7,6 +7,11 @@ export interface Fault {
   status?: number | undefined;
 }
 
+/** The picture stands still, and it is nobody's fault here. */
+export const INTERRUPTED = 'The broadcaster’s connection is interrupted. The stream goes on here as soon as it is back.';
+/** Nothing is on. */
+export const OFFLINE = 'Offline. The stream begins here as soon as there is one.';
+
 /** The reason of an error in plain words. */
 export function explain(fault: Fault): Trouble {
   const { type, details, status } = fault;
@@ -14,7 +19,7 @@ export function explain(fault: Fault): Trouble {
     return { text: 'This browser cannot decode this stream’s format. Another browser may.', retrying: false };
   }
   if (type === 'networkError') {
-    if (status === 404) return { text: 'The media server does not have this stream right now.', retrying: true };
+    if (status === 404) return { text: OFFLINE, retrying: true };
     if (status === 401 || status === 403) {
       return { text: 'The media server refuses this page. Load it again, or log in.', retrying: true };
     }
