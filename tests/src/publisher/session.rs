@@ -1,6 +1,9 @@
 //! A publisher inside the test: an independent RTMP client opens the session, then tags are written as plain chunks.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::{Bytes, BytesMut};
@@ -11,11 +14,8 @@ use rml_rtmp::{
     },
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf},
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::Instant,
 };
@@ -28,9 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The message stream that servers give to the first publisher of a connection.
 const STREAM: u32 = 1;
 
+/// What a session runs over: TCP, or TLS on it.
+pub trait Line: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for S {}
+
 /// An accepted publisher.
 pub struct Session {
-    writer: OwnedWriteHalf,
+    writer: WriteHalf<Box<dyn Line>>,
     reading: JoinSet<()>,
     buffer: BytesMut,
 }
@@ -46,25 +51,30 @@ pub struct Opened {
 pub async fn open(address: &str) -> Result<Opened> {
     let mut socket = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
     socket.set_nodelay(true)?;
+    let left_over = shake_hands(&mut socket).await?;
+    Ok(Opened { socket, left_over })
+}
+
+async fn shake_hands(socket: &mut impl Line) -> Result<Vec<u8>> {
     let mut handshake = Handshake::new(PeerType::Client);
     let first = handshake.generate_outbound_p0_and_p1().map_err(|error| anyhow::anyhow!("{error}"))?;
     socket.write_all(&first).await?;
     let mut buffer = vec![0; 4096];
     loop {
-        let length = read_some(&mut socket, &mut buffer).await?;
+        let length = read_some(socket, &mut buffer).await?;
         match handshake.process_bytes(&buffer[..length]).map_err(|error| anyhow::anyhow!("{error}"))? {
             HandshakeProcessResult::InProgress { response_bytes } => {
                 socket.write_all(&response_bytes).await?;
             }
             HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
                 socket.write_all(&response_bytes).await?;
-                return Ok(Opened { socket, left_over: remaining_bytes });
+                return Ok(remaining_bytes);
             }
         }
     }
 }
 
-async fn read_some(socket: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
+async fn read_some(socket: &mut impl Line, buffer: &mut [u8]) -> Result<usize> {
     let length =
         tokio::time::timeout(PATIENCE, socket.read(buffer)).await.context("the server says nothing")??;
     anyhow::ensure!(length > 0, "the server closed the connection");
@@ -74,7 +84,26 @@ async fn read_some(socket: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
 impl Session {
     /// Connects and publishes; an error with the server's words where it refuses.
     pub async fn publish(url: &RtmpUrl) -> Result<Self> {
-        let Opened { mut socket, left_over } = open(&url.address).await?;
+        let Opened { socket, left_over } = open(&url.address).await?;
+        Self::request(Box::new(socket), left_over, url).await
+    }
+
+    /// The same from another address of this machine.
+    pub async fn publish_from(from: IpAddr, url: &RtmpUrl) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        let socket = socket.connect(url.address.parse()?).await?;
+        socket.set_nodelay(true)?;
+        Self::publish_on(socket, url).await
+    }
+
+    /// The same over a connection that there is.
+    pub async fn publish_on(mut socket: impl Line, url: &RtmpUrl) -> Result<Self> {
+        let left_over = shake_hands(&mut socket).await?;
+        Self::request(Box::new(socket), left_over, url).await
+    }
+
+    async fn request(mut socket: Box<dyn Line>, left_over: Vec<u8>, url: &RtmpUrl) -> Result<Self> {
         let mut config = ClientSessionConfig::new();
         config.flash_version = "FMLE/3.0 (compatible; weir-tests)".into();
         config.tc_url = Some(url.server());
@@ -119,8 +148,8 @@ impl Session {
         }
     }
 
-    async fn accepted(socket: TcpStream) -> Result<Self> {
-        let (reader, mut writer) = socket.into_split();
+    async fn accepted(socket: Box<dyn Line>) -> Result<Self> {
+        let (reader, mut writer) = tokio::io::split(socket);
         let mut first = BytesMut::new();
         chunks::set_chunk_size(&mut first);
         writer.write_all(&first).await?;
@@ -173,7 +202,7 @@ impl Session {
     }
 }
 
-async fn send(socket: &mut TcpStream, results: Vec<ClientSessionResult>) -> Result<()> {
+async fn send(socket: &mut Box<dyn Line>, results: Vec<ClientSessionResult>) -> Result<()> {
     for result in results {
         if let ClientSessionResult::OutboundResponse(packet) = result {
             socket.write_all(&packet.bytes).await?;
@@ -183,7 +212,7 @@ async fn send(socket: &mut TcpStream, results: Vec<ClientSessionResult>) -> Resu
 }
 
 /// Takes what the server says, so that it never has to wait for us.
-async fn drain(mut reader: OwnedReadHalf) {
+async fn drain(mut reader: ReadHalf<Box<dyn Line>>) {
     let mut buffer = vec![0; 16_384];
     while matches!(reader.read(&mut buffer).await, Ok(length) if length > 0) {}
 }

@@ -19,7 +19,9 @@ export interface Listener {
 const SETTINGS: Partial<HlsConfig> = {
   lowLatencyMode: true,
   workerPath,
-  // Where to play is not set here: hls.js takes PART-HOLD-BACK from the playlist.
+  // Seconds behind the edge: more than PART-HOLD-BACK asks for, so that the death of an encoder, whose successor has
+  // to make up for a second on a busy machine, is not seen.
+  liveSyncDuration: 1.8,
   // A little faster than life makes up for a stall without being heard.
   maxLiveSyncPlaybackRate: 1.06,
   liveDurationInfinity: true,
@@ -30,8 +32,8 @@ const SETTINGS: Partial<HlsConfig> = {
   startLevel: -1,
   abrEwmaDefaultEstimate: 1_500_000,
   capLevelToPlayerSize: false,
-  // Further behind than this many target durations, it is the edge again, not the past.
-  liveMaxLatencyDurationCount: 6,
+  // Seconds; further behind than this, it is the edge again, not the past.
+  liveMaxLatencyDuration: 12,
   ...POLICIES,
 };
 
