@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use media::doctor::Finding;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,6 +26,28 @@ pub struct Request {
     pub status: u16,
 }
 
+/// `{kind="…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RepairKind {
+    /// A stable lower-case word.
+    pub kind: &'static str,
+}
+
+/// `{code="…",severity="…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FindingLabels {
+    /// What the encoder doctor found.
+    pub code: &'static str,
+    /// How grave it is.
+    pub severity: &'static str,
+}
+
+impl From<&Finding> for FindingLabels {
+    fn from(finding: &Finding) -> Self {
+        Self { code: finding.code.name(), severity: finding.severity.name() }
+    }
+}
+
 /// Every metric of the daemon. Clones share the counters.
 #[derive(Clone)]
 pub struct Metrics {
@@ -37,6 +60,10 @@ pub struct Metrics {
     pub rtmp_closed: Family<Outcome, Counter>,
     /// Publish requests by outcome: `allowed`, `denied`, `unreachable`, `already-live`, `refused`.
     pub admissions: Family<Outcome, Counter>,
+    /// Publishers with a finding of the encoder doctor.
+    pub findings: Family<FindingLabels, Gauge>,
+    /// Repairs of publishers' timestamps and messages, by kind.
+    pub repairs: Family<RepairKind, Counter>,
     /// Seconds from a part's last frame read from the socket to the part available.
     pub part_latency: Histogram,
     /// Encoder workers replaced after a crash or a hang.
@@ -73,6 +100,8 @@ impl Metrics {
             rtmp_connections: Gauge::default(),
             rtmp_closed: Family::default(),
             admissions: Family::default(),
+            findings: Family::default(),
+            repairs: Family::default(),
             part_latency: Histogram::new(buckets),
             worker_restarts: Counter::default(),
             requests: Family::default(),
@@ -91,6 +120,12 @@ impl Metrics {
         r.register("rtmp_connections", "Open RTMP connections", self.rtmp_connections.clone());
         r.register("rtmp_closed", "RTMP connections by how they ended", self.rtmp_closed.clone());
         r.register("admissions", "Publish requests by outcome", self.admissions.clone());
+        r.register(
+            "publisher_findings",
+            "Publishers with a finding of the encoder doctor",
+            self.findings.clone(),
+        );
+        r.register("repairs", "Repairs of publishers' timestamps, by kind", self.repairs.clone());
         let help = "From a part's last frame read from the socket to the part available";
         r.register_with_unit("part_latency", help, Unit::Seconds, self.part_latency.clone());
         r.register("worker_restarts", "Encoder workers replaced", self.worker_restarts.clone());
@@ -112,6 +147,11 @@ impl Metrics {
     /// Counts one admission outcome.
     pub fn admission(&self, outcome: &'static str) {
         self.admissions.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts repairs.
+    pub fn repaired(&self, kind: &'static str, n: u64) {
+        self.repairs.get_or_create(&RepairKind { kind }).inc_by(n);
     }
 
     /// Counts one reload outcome.

@@ -84,7 +84,7 @@ impl Vigil {
 
     /// Ends it.
     pub async fn end(mut self) -> Result<Seen> {
-        let _ = self.stop.send(());
+        drop(self.stop);
         self.looking.join_next().await.context("nobody looked")??
     }
 }

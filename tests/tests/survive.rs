@@ -98,7 +98,7 @@ async fn a_newcomer_takes_over_where_the_policy_says_so() -> Result<()> {
     let plan = Plan::open()?.pass_through().media("[publish]\npolicy = \"takeover\"\n");
     let world = plan.start().await?;
     let tags = tags(Source::default()).await?;
-    let mut first = sending(&world.media, "mine", &tags, Duration::from_secs(60));
+    let mut first = sending(&world.media, "mine", &tags, Duration::from_mins(1));
     world.media.playlist("mine", Duration::from_secs(10)).await?;
     let vigil = Vigil::begin(&source_list(&world.media, "mine"))?;
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -20,7 +20,7 @@ use weir_tests::{
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Longer than anything here takes.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Seconds of media; nothing before there is a player.
 const PLACE: &str = "window.__weir?.stats()?.currentTime ?? 0";

@@ -1,5 +1,6 @@
 //! `GET /api/v1/streams[/NAME]`, `DELETE /api/v1/streams/NAME`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{Response, StatusCode};
@@ -8,6 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::json;
+use crate::admission::FindingData;
 use crate::live::{Directory, DropOutcome, Rendition, SessionInfo, Snapshot};
 use crate::web::body::Body;
 use crate::web::respond::problem;
@@ -51,6 +53,10 @@ struct Publisher {
     agent: String,
     since: String,
     profile: String,
+    /// What the encoder doctor finds wrong, the gravest first.
+    findings: Vec<FindingData>,
+    /// Repairs of its timestamps, by kind; kinds that never happened are left out.
+    repairs: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +146,14 @@ fn publisher(session: &SessionInfo) -> Publisher {
         agent: session.agent.clone(),
         since: OffsetDateTime::from(session.since).format(&Rfc3339).unwrap_or_default(),
         profile: session.profile.clone(),
+        findings: session.health.findings().iter().map(FindingData::from).collect(),
+        repairs: session
+            .health
+            .counts()
+            .iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(kind, n)| (kind.name(), n))
+            .collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the control plane is told afterwards.
 
+use media::doctor::Finding;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -7,7 +8,7 @@ use time::macros::format_description;
 use super::request::Client;
 
 /// What happened to a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum EventData {
     /// `publish.started`: a publisher was admitted and its stream is there.
     Started {
@@ -33,8 +34,8 @@ pub struct StoppedData {
     pub bytes: u64,
 }
 
-/// How a stream does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// How a publisher does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HealthData {
     /// Kilobits a second taken in.
     pub bitrate_kbps: u32,
@@ -42,6 +43,45 @@ pub struct HealthData {
     pub millifps: u32,
     /// Repairs of its timestamps since it began.
     pub repairs: u64,
+    /// What the encoder doctor finds wrong with it at present, the gravest first.
+    pub findings: Vec<FindingData>,
+}
+
+/// One finding of the encoder doctor, as API and events show it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FindingData {
+    /// A stable name.
+    pub code: &'static str,
+    /// `info`, `warning` or `critical`.
+    pub severity: &'static str,
+    /// What was seen, in a sentence.
+    pub text: String,
+    /// What to do about it, in the words of the publisher's software where that is known.
+    pub remedy: String,
+    /// What was measured, where it is a figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// What it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
+    /// The unit of both; empty for counts.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub unit: &'static str,
+}
+
+impl From<&Finding> for FindingData {
+    fn from(finding: &Finding) -> Self {
+        let rounded = |figure: Option<f64>| figure.map(|f| (f * 100.0).round() / 100.0);
+        Self {
+            code: finding.code.name(),
+            severity: finding.severity.name(),
+            text: finding.text.clone(),
+            remedy: finding.remedy.clone(),
+            value: rounded(finding.value),
+            target: rounded(finding.target),
+            unit: finding.code.unit(),
+        }
+    }
 }
 
 /// An event with all that identifies it. The order of the fields is the order on the wire

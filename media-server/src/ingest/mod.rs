@@ -1,6 +1,8 @@
 //! The way in: each protocol reads its sockets into bytes, feeds a machine of `wire`, and hands access units to the
 //! stream that admission named. Ingest never waits for a consumer.
 
+mod checkup;
+mod loudness;
 pub mod rtmp;
 
 use arc_swap::ArcSwap;

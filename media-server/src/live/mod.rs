@@ -9,6 +9,7 @@ mod directory;
 mod feed;
 mod flow;
 mod formats;
+mod health;
 mod hold;
 mod publisher;
 mod rendition;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use media::segmenter::Targets;
 
 pub use directory::{Directory, DropOutcome, PublishError, StreamHandle};
+pub use health::Health;
 pub use publisher::{Expect, PublishSpec, Publisher, Role, Track};
 pub use rendition::{Rendition, Text, View, gzip};
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};

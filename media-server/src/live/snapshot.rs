@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use media::{AudioFormat, VideoFormat};
 
+use super::health::Health;
 use super::rendition::Rendition;
 use super::rung::{RungSink, WorkerStatus};
 use super::switch::OnAir;
@@ -47,6 +48,8 @@ pub struct SessionInfo {
     pub since: SystemTime,
     /// Name of the ladder profile it was admitted with.
     pub profile: String,
+    /// How it does.
+    pub health: Arc<Health>,
 }
 
 /// Counters that the ingest writes and the API reads.

@@ -23,6 +23,7 @@ enum Picture {
 pub struct Source {
     picture: Option<Picture>,
     sound: bool,
+    sound_filter: Option<String>,
     size: (u32, u32),
     rate: u32,
     gop: u32,
@@ -37,6 +38,7 @@ impl Default for Source {
         Self {
             picture: Some(Picture::TestCard),
             sound: true,
+            sound_filter: None,
             size: (640, 360),
             rate: 30,
             gop: 60,
@@ -60,6 +62,13 @@ impl Source {
     #[must_use]
     pub fn video_only(mut self) -> Self {
         self.sound = false;
+        self
+    }
+
+    /// Changes the sound by an ffmpeg filter.
+    #[must_use]
+    pub fn sound_filter(mut self, filter: &str) -> Self {
+        self.sound_filter = Some(filter.to_owned());
         self
     }
 
@@ -171,6 +180,9 @@ impl Source {
             }
         }
         if self.sound {
+            if let Some(filter) = &self.sound_filter {
+                all.extend(["-af".to_owned(), filter.clone()]);
+            }
             all.extend(["-c:a", "aac", "-b:a", "96k", "-ac", "2"].map(str::to_owned));
         }
         all.extend(["-f", "flv"].map(str::to_owned));

@@ -19,7 +19,7 @@ fn stopped() -> EventData {
 }
 
 fn health() -> EventData {
-    EventData::Health(HealthData { bitrate_kbps: 1, millifps: 30_000, repairs: 0 })
+    EventData::Health(HealthData { bitrate_kbps: 1, millifps: 30_000, repairs: 0, findings: Vec::new() })
 }
 
 /// An outbox whose delivery runs until it is dropped, as if the process were killed.

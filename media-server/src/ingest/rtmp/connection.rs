@@ -4,18 +4,22 @@
 //! what the player is sent in the end. Nothing of the read buffer is kept, so a slow trickle pins no memory.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use media::doctor::DoctorConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout_at;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wire::rtmp::{Event, Limits, Session, SessionError};
 
 use super::media_messages::{MediaMessages, Refusal};
-use crate::admission::{Client, Decision, EventData, Grant, PublishRequest, StoppedData};
+use crate::admission::{Client, Decision, EventData, Grant, Outbox, PublishRequest, StoppedData};
 use crate::ingest::Desk;
-use crate::live::{PublishSpec, Publisher, Role, SessionInfo};
+use crate::ingest::checkup::{self, Checkup};
+use crate::live::{Health, PublishSpec, Publisher, Role, SessionInfo};
 
 /// What one read may bring. Large reads keep system calls and wake-ups few at high bitrates.
 const READ: usize = 64 * 1024;
@@ -73,11 +77,13 @@ pub(super) async fn serve(
     let mut entropy = [0; 1528];
     rand::fill(&mut entropy[..]);
     let limits = Limits { max_media_message: rules.max_message_bytes, ..Limits::default() };
+    let session = Session::new(limits, entropy);
     let mut connection = Connection {
         socket,
         peer,
         desk,
-        session: Session::new(limits, entropy),
+        counted: session.stats().repairs.by_kind(),
+        session,
         read: vec![0; READ],
         agent: String::new(),
         live: None,
@@ -98,6 +104,8 @@ struct Connection<'a> {
     agent: String,
     live: Option<Live>,
     idle: Duration,
+    /// The wire's repairs that the metrics have.
+    counted: [(&'static str, u64); 10],
     /// When the peer last did what it came for: began, published, sent media.
     heard: Instant,
 }
@@ -108,15 +116,32 @@ struct Live {
     stream: String,
     publisher: Publisher,
     ended: CancellationToken,
-    messages: MediaMessages,
+    messages: Box<MediaMessages>,
+    /// Health on its way to the outbox: the disk may take long, media does not wait for it.
+    telling: JoinSet<()>,
     since: Instant,
+}
+
+impl Live {
+    /// Looks the publisher over, where it is time.
+    fn check_up(&mut self, outbox: &Outbox) {
+        let Some(health) = self.messages.check_up(Instant::now()) else { return };
+        while self.telling.try_join_next().is_some() {}
+        if self.telling.is_empty() {
+            let (outbox, stream, id) = (outbox.clone(), self.stream.clone(), self.id.clone());
+            self.telling.spawn(async move { outbox.record(&stream, &id, EventData::Health(health)).await });
+        }
+    }
 }
 
 impl Connection<'_> {
     async fn run(&mut self, stop: CancellationToken) -> Closed {
         let mut ended = CancellationToken::new();
+        let mut checks = tokio::time::interval(checkup::PACE);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Some(live) = &self.live {
+            if let Some(live) = &mut self.live {
+                live.check_up(&self.desk.outbox);
                 ended = live.ended.clone();
             }
             let deadline = tokio::time::Instant::from_std(self.heard + self.idle);
@@ -124,6 +149,7 @@ impl Connection<'_> {
                 biased;
                 () = stop.cancelled() => return Closed::Dropped,
                 () = ended.cancelled() => return Closed::Dropped,
+                _ = checks.tick(), if self.live.is_some() => continue,
                 read = timeout_at(deadline, self.socket.read(&mut self.read)) => read,
             };
             let length = match read {
@@ -146,8 +172,20 @@ impl Connection<'_> {
         while let Some(event) = self.session.next() {
             self.event(event, arrived).await?;
         }
+        self.count_repairs();
         self.flush().await?;
         Ok(fed?)
+    }
+
+    /// Repairs of the wire's own kinds go to the metrics as they are made.
+    fn count_repairs(&mut self) {
+        let now = self.session.stats().repairs.by_kind();
+        for ((kind, n), (_, before)) in now.into_iter().zip(self.counted) {
+            if n > before {
+                self.desk.metrics.repaired(kind, n - before);
+            }
+        }
+        self.counted = now;
     }
 
     async fn event(&mut self, event: Event, arrived: Instant) -> Result<(), Closed> {
@@ -247,6 +285,7 @@ impl Connection<'_> {
                 .refuse("NetStream.Publish.Denied", "the server's ladder profile for this stream is missing")
                 .await;
         };
+        let health = Arc::new(Health::default());
         let session = SessionInfo {
             session: id.clone(),
             protocol: "rtmp",
@@ -254,6 +293,7 @@ impl Connection<'_> {
             agent: self.agent.clone(),
             since: SystemTime::now(),
             profile: grant.profile.clone(),
+            health: Arc::clone(&health),
         };
         let spec = PublishSpec { role, session, profile: profile.clone(), settings: rules.settings.clone() };
         let publisher = match self.desk.directory.publish(&grant.stream, spec, rules.max_streams).await {
@@ -275,9 +315,18 @@ impl Connection<'_> {
         };
         self.desk.outbox.record(&grant.stream, &id, started).await;
         let ended = publisher.ended();
-        let messages = MediaMessages::new(publisher.start(), grant.stream.clone());
-        self.live =
-            Some(Live { id, stream: grant.stream, publisher, ended, messages, since: Instant::now() });
+        let config = DoctorConfig { agent: &self.agent, segment_target: rules.settings.targets.segment };
+        let checkup = Checkup::new(config, health, self.desk.metrics.clone(), grant.stream.clone());
+        let messages = Box::new(MediaMessages::new(publisher.start(), grant.stream.clone(), checkup));
+        self.live = Some(Live {
+            id,
+            stream: grant.stream,
+            publisher,
+            ended,
+            messages,
+            telling: JoinSet::new(),
+            since: Instant::now(),
+        });
         self.heard = Instant::now();
         if !self.session.accept_publish() {
             // The peer has taken its publish back while it was being decided.
@@ -336,6 +385,7 @@ impl Connection<'_> {
         };
         tracing::info!(stream = %live.stream, session = %live.id, reason = %closed, bytes = data.bytes, "publishing ended");
         drop(live.publisher);
+        live.telling.join_all().await;
         self.desk.outbox.record(&live.stream, &live.id, EventData::Stopped(data)).await;
     }
 }

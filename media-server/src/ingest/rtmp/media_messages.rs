@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use media::doctor::Announced;
 use media::intake::{IntakeError, Picture, VideoCodec, VideoIntake};
 use media::timeline::{Clock, Timeline, TimelineConfig};
 use media::{AccessUnit, AudioFormat, Format, Kind, Timestamp, VideoFormat, aac, opus};
@@ -11,6 +12,8 @@ use wire::amf0::Value;
 use wire::flv::{self, AudioCodec, AudioPacket, AudioTag, VideoPacket, VideoTag};
 
 use super::further_tracks::FurtherTracks;
+use crate::admission::HealthData;
+use crate::ingest::checkup::Checkup;
 use crate::live::{Counters, Expect, Publisher};
 
 /// Video without its sequence header for this long will not become playable.
@@ -46,14 +49,15 @@ pub(super) struct MediaMessages {
     video: Option<VideoFormat>,
     intake: VideoIntake,
     further: FurtherTracks,
+    checkup: Checkup,
     audio: Option<AudioFormat>,
     headerless_since: Option<Instant>,
     frame_rate: Option<(u32, u32)>,
 }
 
 impl MediaMessages {
-    /// A session whose first unit stands at `start`.
-    pub(super) fn new(start: Timestamp, stream: String) -> Self {
+    /// A session whose first unit stands at `start`, watched over by `checkup`.
+    pub(super) fn new(start: Timestamp, stream: String, checkup: Checkup) -> Self {
         Self {
             stream,
             timeline: Timeline::new(TimelineConfig { clock: Clock::RTMP, start }),
@@ -64,6 +68,7 @@ impl MediaMessages {
             video: None,
             intake: VideoIntake::new(VideoCodec::H264),
             further: FurtherTracks::default(),
+            checkup,
             audio: None,
             headerless_since: None,
             frame_rate: None,
@@ -89,6 +94,14 @@ impl MediaMessages {
             self.timeline.set_frame_rate_hint(Some(rate));
         }
         self.announced = true;
+        self.checkup.announced(Announced {
+            video_bitrate: self.expect.video_bitrate,
+            audio_bitrate: self.expect.audio_bitrate,
+            frame_rate: number("framerate"),
+            video,
+            audio,
+            encoder: metadata.get("encoder").and_then(Value::as_str).unwrap_or_default(),
+        });
         publisher.expect(self.expect);
     }
 
@@ -101,7 +114,7 @@ impl MediaMessages {
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
         for tag in VideoTag::all(payload) {
-            let Ok(tag) = tag else { return damaged(publisher) };
+            let Ok(tag) = tag else { return self.damaged(Kind::Video, publisher) };
             self.video_tag(tag, timestamp, arrived, publisher)?;
         }
         Ok(())
@@ -157,11 +170,14 @@ impl MediaMessages {
         if self.video.is_none() && !self.in_band_header(arrived, publisher)? {
             return Ok(());
         }
-        let Some(Picture { payload, keyframe }) = picture else { return damaged(publisher) };
+        let Some(Picture { payload, keyframe }) = picture else {
+            return self.damaged(Kind::Video, publisher);
+        };
         let arrival = self.arrival(arrived);
         let (stamp, repairs) =
             self.timeline.video(u64::from(timestamp), i64::from(composition_time), arrival);
         Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
+        self.checkup.video(stamp, payload.len(), keyframe, repairs, arrival);
         let unit = AccessUnit { dts: stamp.dts, pts: stamp.pts, duration: stamp.duration, keyframe, payload };
         publisher.unit(Kind::Video, unit, arrived);
         self.further.placed(timestamp, stamp.dts, publisher);
@@ -177,7 +193,7 @@ impl MediaMessages {
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
         for tag in AudioTag::all(payload) {
-            let Ok(tag) = tag else { return damaged(publisher) };
+            let Ok(tag) = tag else { return self.damaged(Kind::Audio, publisher) };
             if tag.track == 0 {
                 self.audio_tag(tag, timestamp, arrived, publisher)?;
             } else {
@@ -211,16 +227,19 @@ impl MediaMessages {
                 }
                 let Some(format) = self.audio.as_ref().filter(|format| (format.codec == "opus") == opus)
                 else {
-                    return damaged(publisher);
+                    return self.damaged(Kind::Audio, publisher);
                 };
                 if tag.data.is_empty() {
                     return Ok(());
                 }
                 let samples = if opus { opus::samples(&tag.data) } else { Some(format.frame_samples) };
-                let (Some(samples), rate) = (samples, format.sample_rate) else { return damaged(publisher) };
+                let (Some(samples), rate) = (samples, format.sample_rate) else {
+                    return self.damaged(Kind::Audio, publisher);
+                };
                 let arrival = self.arrival(arrived);
                 let (stamp, repairs) = self.timeline.audio(u64::from(timestamp), samples, rate, arrival);
                 Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
+                self.checkup.audio(stamp, &tag.data, repairs, arrival);
                 let unit = AccessUnit {
                     dts: stamp.dts,
                     pts: stamp.pts,
@@ -238,6 +257,7 @@ impl MediaMessages {
     fn set_audio(&mut self, format: AudioFormat, publisher: &mut Publisher) {
         if self.audio.as_ref() != Some(&format) {
             tracing::info!(stream = %self.stream, codec = format.codec, rate = format.sample_rate, channels = format.channels, "audio");
+            self.checkup.audio_format(&format);
             self.audio = Some(format.clone());
             publisher.format(Format::Audio(format));
         }
@@ -279,6 +299,7 @@ impl MediaMessages {
     /// Some encoders send SPS and PPS only in the stream. True once there is a format.
     fn in_band_header(&mut self, arrived: Instant, publisher: &mut Publisher) -> Result<bool, Refusal> {
         if let Some(format) = self.intake.in_band()? {
+            self.checkup.in_band_parameter_sets_only();
             self.set_video(format, publisher);
             return Ok(true);
         }
@@ -291,17 +312,24 @@ impl MediaMessages {
         Ok(false)
     }
 
+    /// Looks the publisher over, about once a second; what it gives is for the control plane.
+    pub(super) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
+        let at = self.arrival(now);
+        self.checkup.judge(now, at, &self.timeline)
+    }
+
+    /// Drops what cannot be used, and counts it.
+    #[allow(clippy::unnecessary_wraps, reason = "reads as the answer of a message that was dropped")]
+    fn damaged(&mut self, kind: Kind, publisher: &Publisher) -> Result<(), Refusal> {
+        Counters::add(&publisher.counters().dropped, 1);
+        self.checkup.dropped(kind);
+        Ok(())
+    }
+
     fn arrival(&self, arrived: Instant) -> Timestamp {
         let ns = arrived.saturating_duration_since(self.started).as_nanos();
         self.zero + Timestamp::from_ticks(i64::try_from(ns).unwrap_or(i64::MAX), 1_000_000_000).since_zero()
     }
-}
-
-/// Drops what cannot be used, and counts it.
-#[allow(clippy::unnecessary_wraps, reason = "reads as the answer of a message that was dropped")]
-fn damaged(publisher: &Publisher) -> Result<(), Refusal> {
-    Counters::add(&publisher.counters().dropped, 1);
-    Ok(())
 }
 
 /// A frame rate as encoders announce it, to the ratio that they mean.
