@@ -5,6 +5,8 @@ use std::fmt;
 /// `rtmp://HOST/APP/KEY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtmpUrl {
+    /// `rtmp` or `rtmps`.
+    pub scheme: &'static str,
     /// `host:port`.
     pub address: String,
     /// Application, such as `live`.
@@ -16,12 +18,17 @@ pub struct RtmpUrl {
 impl RtmpUrl {
     /// Of its parts.
     pub fn new(address: &str, app: &str, key: &str) -> Self {
-        Self { address: address.to_owned(), app: app.to_owned(), key: key.to_owned() }
+        Self { scheme: "rtmp", address: address.to_owned(), app: app.to_owned(), key: key.to_owned() }
+    }
+
+    /// The same by TLS.
+    pub fn tls(address: &str, app: &str, key: &str) -> Self {
+        Self { scheme: "rtmps", ..Self::new(address, app, key) }
     }
 
     /// What a broadcaster enters as the server; the key goes into its own field.
     pub fn server(&self) -> String {
-        format!("rtmp://{}/{}", self.address, self.app)
+        format!("{}://{}/{}", self.scheme, self.address, self.app)
     }
 }
 

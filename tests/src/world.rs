@@ -37,6 +37,8 @@ pub struct MediaServer {
     pub program: Program,
     /// `host:port` of RTMP.
     pub rtmp: String,
+    /// `host:port` of RTMPS, where there is a certificate.
+    pub rtmps: Option<String>,
     /// `http://host:port` of HLS.
     pub http: String,
     /// `http://host:port` of the admin listener.
@@ -186,6 +188,7 @@ impl MediaServer {
         Ok(Self {
             program,
             rtmp: address("rtmp")?,
+            rtmps: address("rtmps").ok(),
             http: format!("http://{}", address("http")?),
             admin: format!("http://{}", address("admin")?),
             config,

@@ -19,7 +19,20 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "`text` for people, `json` for collectors. What is logged: `RUST_LOG` (default `info`).",
         LIVE,
     ),
+    (
+        "tls",
+        "cert_file",
+        "PEM file of the certificate and its chain; a renewed file is picked up within 10 s. No encrypted port where empty.",
+        TLS,
+    ),
+    ("tls", "key_file", "PEM file of its private key; where empty, the key is in `cert_file` too.", TLS),
     ("rtmp", "listen", "Where publishers connect; `\"\"` for nowhere.", LISTENER),
+    (
+        "rtmp",
+        "tls_listen",
+        "Where publishers connect by TLS (RTMPS), once `tls.cert_file` is set; `\"\"` for nowhere.",
+        LISTENER,
+    ),
     ("rtmp", "max_connections", "Connections at a time; more are refused.", RESTART),
     (
         "rtmp",
@@ -107,6 +120,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
 
 const RESTART: &str = "restart";
 const LIVE: &str = "at once";
+const TLS: &str = "new connections at once; open ones stay";
 const LISTENER: &str = "at once; open connections stay";
 const PUBLISH: &str = "next publish";
 const RUN: &str = "next run of a stream (after its end)";

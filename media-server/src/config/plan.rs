@@ -14,6 +14,10 @@ pub enum Step {
     SetLog,
     /// Open, move or (None) close the RTMP listener. Connections stay.
     BindRtmp(Option<SocketAddr>),
+    /// Present another certificate, or none.
+    SetTls,
+    /// Open, move or (None) close the RTMPS listener. Connections stay.
+    BindRtmps(Option<SocketAddr>),
     /// Open, move or (None) close the public HTTP listener. Connections stay.
     BindHttp(Option<SocketAddr>),
     /// Open or move the admin listener.
@@ -35,6 +39,8 @@ impl fmt::Display for Step {
         match self {
             Self::SetLog => f.write_str("set the log format"),
             Self::BindRtmp(address) => place(f, "RTMP", address),
+            Self::SetTls => f.write_str("set the certificate"),
+            Self::BindRtmps(address) => place(f, "RTMPS", address),
             Self::BindHttp(address) => place(f, "HTTP", address),
             Self::BindAdmin(address) => write!(f, "listen for admin on {address}"),
             Self::SetAdmission => f.write_str("set admission"),
@@ -138,6 +144,13 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     if changed(|a, b| a.rtmp.listen == b.rtmp.listen) {
         plan.steps.push(Step::BindRtmp(new.rtmp.listen));
     }
+    if changed(|a, b| a.tls == b.tls) {
+        plan.steps.push(Step::SetTls);
+    }
+    let encrypted = |config: &Config| config.rtmp.tls_listen.filter(|_| config.tls.is_set());
+    if changed(|a, b| a.rtmp.tls_listen == b.rtmp.tls_listen && a.tls.is_set() == b.tls.is_set()) {
+        plan.steps.push(Step::BindRtmps(encrypted(new)));
+    }
     plan
 }
 
@@ -188,7 +201,7 @@ mod tests {
     #[test]
     fn the_first_start_is_a_change_from_nothing() {
         let plan = diff(None, &Config::default());
-        assert_eq!(plan.steps.len(), 7);
+        assert_eq!(plan.steps.len(), 9);
         assert!(plan.restart.is_empty());
     }
 
@@ -234,7 +247,7 @@ mod tests {
             other => vec![(String::new(), section.clone(), other.clone())],
         });
         let other = |section: &str, key: &str, value: &toml::Value| match (section, key) {
-            (_, "listen") => "\"127.0.0.9:7001\"".to_owned(),
+            (_, "listen" | "tls_listen") => "\"127.0.0.9:7001\"".to_owned(),
             (_, "keys") => "[{ key = \"k\", stream = \"s\" }]".to_owned(),
             (_, "secret") => "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"".to_owned(),
             (_, "mode") => "\"open\"".to_owned(),
@@ -265,8 +278,8 @@ mod tests {
             let plan = diff(Some(&old), &new);
             assert!(!plan.is_empty(), "{key} changes nothing");
             let (verdict, reason) = plan.verdict(&stream("default"));
-            let untouched =
-                key.starts_with("admission.") || key.starts_with("log.") || key.ends_with(".listen");
+            let untouched = ["admission.", "log.", "tls."].iter().any(|section| key.starts_with(section))
+                || key.ends_with("listen");
             assert_eq!(verdict == Verdict::Untouched, untouched, "{key}: {reason}");
             let there_and_back = diff(Some(&new), &old);
             assert_eq!(there_and_back.steps.len(), plan.steps.len(), "{key}");

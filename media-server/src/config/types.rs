@@ -17,6 +17,8 @@ pub struct Config {
     pub node: Node,
     /// How to log.
     pub log: Log,
+    /// Certificate of the encrypted ports.
+    pub tls: Tls,
     /// RTMP ingest.
     pub rtmp: Rtmp,
     /// LL-HLS for viewers.
@@ -62,6 +64,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// `[tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file of the certificate and its chain; no encrypted port where empty.
+    pub cert_file: PathBuf,
+    /// PEM file of its private key; where empty, the key is in `cert_file` too.
+    pub key_file: PathBuf,
+}
+
 /// `[rtmp]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -69,6 +81,9 @@ pub struct Rtmp {
     /// Where publishers connect; none where absent.
     #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
+    /// Where publishers connect by TLS (RTMPS), once `[tls]` names a certificate; none where absent.
+    #[serde(deserialize_with = "listen")]
+    pub tls_listen: Option<SocketAddr>,
     /// Connections at a time.
     pub max_connections: usize,
     /// A connection that has not published, or a publisher that has sent no media, for so long is closed.
@@ -296,6 +311,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./data"),
             node: Node::default(),
             log: Log::default(),
+            tls: Tls::default(),
             rtmp: Rtmp::default(),
             http: Http::default(),
             admin: Admin::default(),
@@ -325,10 +341,18 @@ fn host_name() -> &'static str {
     })
 }
 
+impl Tls {
+    /// There is a certificate.
+    pub fn is_set(&self) -> bool {
+        !self.cert_file.as_os_str().is_empty()
+    }
+}
+
 impl Default for Rtmp {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::from(([0, 0, 0, 0], 1935))),
+            tls_listen: Some(SocketAddr::from(([0, 0, 0, 0], 1936))),
             max_connections: 1000,
             idle_timeout_ms: 10_000,
             max_message_bytes: 8 << 20,

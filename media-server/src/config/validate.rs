@@ -53,6 +53,7 @@ fn within(problems: &mut Problems, key: &str, value: u64, low: u64, high: u64) {
 fn listeners(config: &Config, problems: &mut Problems) {
     let named = [
         ("rtmp.listen", config.rtmp.listen),
+        ("rtmp.tls_listen", config.rtmp.tls_listen.filter(|_| config.tls.is_set())),
         ("http.listen", config.http.listen),
         ("admin.listen", Some(config.admin.listen)),
     ];

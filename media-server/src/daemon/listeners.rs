@@ -20,6 +20,8 @@ struct Open {
 pub(super) enum Door {
     /// Publishers.
     Rtmp,
+    /// Publishers, by TLS.
+    Rtmps,
     /// Players.
     Http,
     /// Operators.

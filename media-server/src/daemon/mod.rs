@@ -25,6 +25,7 @@ use crate::ingest::Desk;
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::serve::Public;
+use crate::web::certificate::{Certificate, CertificateError};
 use crate::web::respond::Cors;
 use listeners::{Door, Listeners};
 
@@ -46,6 +47,8 @@ pub(crate) enum DaemonError {
     DataDir { path: PathBuf, source: std::io::Error },
     #[error("cannot listen for {what} on {address}: {source}; {remedy}")]
     Bind { what: &'static str, address: std::net::SocketAddr, source: std::io::Error, remedy: String },
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
     #[error("admission: {0}")]
     Admission(String),
     #[error("{what}: {source}")]
@@ -110,6 +113,7 @@ struct Daemon {
     public: Public,
     admin: Admin,
     listeners: Listeners,
+    certificate: Certificate,
     ready: watch::Sender<Readiness>,
 }
 
@@ -148,14 +152,27 @@ impl Daemon {
         let last_reload = Arc::new(ArcSwapOption::empty());
         let admin = Admin { directory, metrics, last_reload, readiness };
         let listeners = Listeners::new(tasks.clone(), stop.clone());
-        let mut daemon =
-            Self { path, config, logging, desk, endpoint, preset, public, admin, listeners, ready };
+        let certificate = Certificate::default();
+        tasks.spawn(until(stop.clone(), certificate.clone().renewed()));
+        let mut daemon = Self {
+            path,
+            config,
+            logging,
+            desk,
+            endpoint,
+            preset,
+            public,
+            admin,
+            listeners,
+            certificate,
+            ready,
+        };
         let plan = config::diff(None, &daemon.config);
         daemon.apply(&plan, None).await?;
         daemon.write_ports();
         daemon.ready.send_replace(Readiness::default());
         tracing::info!(
-            rtmp = ?daemon.listeners.address(Door::Rtmp), http = ?daemon.listeners.address(Door::Http), admin = ?daemon.listeners.address(Door::Admin),
+            rtmp = ?daemon.listeners.address(Door::Rtmp), rtmps = ?daemon.listeners.address(Door::Rtmps), http = ?daemon.listeners.address(Door::Http), admin = ?daemon.listeners.address(Door::Admin),
             data = %daemon.config.data_dir.display(), "ready"
         );
         daemon.live().await?;

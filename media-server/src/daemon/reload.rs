@@ -18,6 +18,7 @@ use crate::web::respond::Cors;
 #[derive(Default)]
 struct Sockets {
     rtmp: Option<Bound>,
+    rtmps: Option<Bound>,
     http: Option<Bound>,
     admin: Option<Bound>,
 }
@@ -97,6 +98,9 @@ impl Daemon {
         for step in &plan.steps {
             match step {
                 Step::BindRtmp(Some(address)) => sockets.rtmp = Some(bind("RTMP", "rtmp", *address).await?),
+                Step::BindRtmps(Some(address)) => {
+                    sockets.rtmps = Some(bind("RTMPS", "rtmp", *address).await?);
+                }
                 Step::BindHttp(Some(address)) => sockets.http = Some(bind("HTTP", "http", *address).await?),
                 Step::BindAdmin(address) => {
                     sockets.admin = Some(bind("the admin API", "admin", *address).await?);
@@ -106,6 +110,9 @@ impl Daemon {
         }
         if !first && plan.steps.contains(&Step::SetAdmission) {
             settings::set_admission(&self.desk.admission, &self.endpoint, &config)?;
+        }
+        if plan.steps.contains(&Step::SetTls) {
+            self.certificate.set(&config.tls.cert_file, &config.tls.key_file)?;
         }
         self.config = config;
         for step in &plan.steps {
@@ -119,7 +126,7 @@ impl Daemon {
         match step {
             Step::SetLog => self.logging.set(config.log.format),
             // Done before, because it can fail.
-            Step::SetAdmission => {}
+            Step::SetAdmission | Step::SetTls => {}
             Step::SetRules => {
                 self.preset.store(Arc::new(config.transcode.preset.clone()));
                 self.desk.rules.store(Arc::new(settings::rules(config)));
@@ -128,7 +135,14 @@ impl Daemon {
             Step::BindRtmp(_) => {
                 let (desk, most) = (self.desk.clone(), config.rtmp.max_connections);
                 self.listeners.set(Door::Rtmp, sockets.rtmp.take(), |listener, close, stop| {
-                    rtmp::listen(listener, desk, most, close, stop)
+                    rtmp::listen(listener, None, desk, most, close, stop)
+                });
+            }
+            Step::BindRtmps(_) => {
+                let (desk, most) = (self.desk.clone(), config.rtmp.max_connections);
+                let certificate = self.certificate.clone();
+                self.listeners.set(Door::Rtmps, sockets.rtmps.take(), |listener, close, stop| {
+                    rtmp::listen(listener, Some(certificate), desk, most, close, stop)
                 });
             }
             Step::BindHttp(_) => {
@@ -162,6 +176,7 @@ impl Daemon {
     pub(super) fn write_ports(&self) {
         let ports = serde_json::json!({
             "rtmp": self.listeners.address(Door::Rtmp),
+            "rtmps": self.listeners.address(Door::Rtmps),
             "http": self.listeners.address(Door::Http),
             "admin": self.listeners.address(Door::Admin),
         });

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use media::doctor::DoctorConfig;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -64,15 +63,13 @@ impl Closed {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(
-    socket: TcpStream,
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    socket: S,
+    protocol: &'static str,
     peer: SocketAddr,
     desk: &Desk,
     stop: CancellationToken,
 ) -> Closed {
-    if let Err(error) = socket.set_nodelay(true) {
-        return error.into();
-    }
     let rules = desk.rules.load_full();
     let mut entropy = [0; 1528];
     rand::fill(&mut entropy[..]);
@@ -80,6 +77,7 @@ pub(super) async fn serve(
     let session = Session::new(limits, entropy);
     let mut connection = Connection {
         socket,
+        protocol,
         peer,
         desk,
         counted: session.stats().repairs.by_kind(),
@@ -95,8 +93,10 @@ pub(super) async fn serve(
     closed
 }
 
-struct Connection<'a> {
-    socket: TcpStream,
+struct Connection<'a, S> {
+    socket: S,
+    /// `rtmp` or `rtmps`.
+    protocol: &'static str,
     peer: SocketAddr,
     desk: &'a Desk,
     session: Session,
@@ -134,7 +134,7 @@ impl Live {
     }
 }
 
-impl Connection<'_> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     async fn run(&mut self, stop: CancellationToken) -> Closed {
         let mut ended = CancellationToken::new();
         let mut checks = tokio::time::interval(checkup::PACE);
@@ -250,7 +250,7 @@ impl Connection<'_> {
         };
         let request = PublishRequest {
             session: id.clone(),
-            protocol: "rtmp",
+            protocol: self.protocol,
             key,
             app,
             query,
@@ -288,7 +288,7 @@ impl Connection<'_> {
         let health = Arc::new(Health::default());
         let session = SessionInfo {
             session: id.clone(),
-            protocol: "rtmp",
+            protocol: self.protocol,
             client: self.peer,
             agent: self.agent.clone(),
             since: SystemTime::now(),
@@ -310,7 +310,7 @@ impl Connection<'_> {
             "publishing"
         );
         let started = EventData::Started {
-            protocol: "rtmp",
+            protocol: self.protocol,
             client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() },
         };
         self.desk.outbox.record(&grant.stream, &id, started).await;
@@ -392,7 +392,7 @@ impl Connection<'_> {
 
 /// Lets the last answer reach a client that still sends: closing with unread bytes would reset the connection and
 /// take the error message with it. Bounded in bytes and time.
-async fn linger(socket: &mut TcpStream) {
+async fn linger(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let drained = async {
         if socket.shutdown().await.is_err() {
             return;

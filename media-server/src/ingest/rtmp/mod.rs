@@ -4,25 +4,30 @@ mod connection;
 mod further_tracks;
 mod media_messages;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Desk;
 use crate::metrics::Outcome;
+use crate::web::certificate::Certificate;
 
+/// A TLS handshake must be done in this time.
+const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
 /// Publishers get this long to be told goodbye when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// Takes RTMP connections from `listener` until `cancel`. Connections outlive a rebind of the listener: they end
+/// Takes RTMP connections from `listener` until `cancel`, by TLS (RTMPS) where there is a certificate. Connections outlive a rebind of the listener: they end
 /// with `sessions`.
 #[must_use = "nothing is accepted until this future is polled"]
 pub async fn listen(
     listener: TcpListener,
+    certificate: Option<Certificate>,
     desk: Desk,
     max_connections: usize,
     cancel: CancellationToken,
@@ -50,11 +55,12 @@ pub async fn listen(
         };
         let desk = desk.clone();
         let sessions = sessions.clone();
+        let certificate = certificate.clone();
         connections.spawn(async move {
             desk.metrics.rtmp_connections.inc();
-            let outcome = connection::serve(socket, peer, &desk, sessions).await;
+            let outcome = serve(socket, peer, certificate, &desk, sessions).await;
             desk.metrics.rtmp_connections.dec();
-            desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome: outcome.name() }).inc();
+            desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome }).inc();
             drop(permit);
         });
     }
@@ -64,6 +70,34 @@ pub async fn listen(
         () = connections.wait() => {}
         () = async { sessions.cancelled().await; tokio::time::sleep(DRAIN).await } => {
             tracing::info!(left = connections.len(), "RTMP publishers still connected are cut off");
+        }
+    }
+}
+
+/// Serves one connection; a stable word says how it ended.
+async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    certificate: Option<Certificate>,
+    desk: &Desk,
+    sessions: CancellationToken,
+) -> &'static str {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "connection lost before it began");
+        return "socket";
+    }
+    let Some(certificate) = certificate else {
+        return connection::serve(socket, "rtmp", peer, desk, sessions).await.name();
+    };
+    match tokio::time::timeout(TLS_HANDSHAKE, certificate.accept(socket)).await {
+        Ok(Ok(socket)) => connection::serve(socket, "rtmps", peer, desk, sessions).await.name(),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, %error, "TLS handshake failed: is the encoder set to rtmps://, and does it trust the certificate?");
+            "tls"
+        }
+        Err(_) => {
+            tracing::info!(%peer, "no TLS handshake within {TLS_HANDSHAKE:?}");
+            "tls"
         }
     }
 }
