@@ -33,6 +33,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "Where publishers connect by TLS (RTMPS), once `tls.cert_file` is set; `\"\"` for nowhere.",
         LISTENER,
     ),
+    (
+        "rtmp",
+        "max_pending_per_ip",
+        "Connections of one address (IPv6: one /64) at a time that have not published; more are refused.",
+        LIVE,
+    ),
     ("rtmp", "max_connections", "Connections at a time; more are refused.", RESTART),
     (
         "rtmp",
@@ -87,6 +93,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "publish",
         "policy",
         "What a newcomer meets while the publisher with its key sends: `reject`, or `takeover`. One that is silent (`hls.silence_ms`) always gives way.",
+        PUBLISH,
+    ),
+    (
+        "publish",
+        "max_bitrate",
+        "What a publisher may send (sound and picture, averaged over 10 s, a fifth more is tolerated) where admission names no limit; more ends it.",
         PUBLISH,
     ),
     (

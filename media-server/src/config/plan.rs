@@ -154,8 +154,8 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     plan
 }
 
-fn rtmp_rules(config: &Config) -> (u64, usize) {
-    (config.rtmp.idle_timeout_ms, config.rtmp.max_message_bytes)
+fn rtmp_rules(config: &Config) -> (u64, usize, usize) {
+    (config.rtmp.idle_timeout_ms, config.rtmp.max_message_bytes, config.rtmp.max_pending_per_ip)
 }
 
 impl Plan {
@@ -256,6 +256,7 @@ mod tests {
             (_, "preset") => "\"fast\"".to_owned(),
             (_, "profile") => "\"source\"".to_owned(),
             (_, "url") => "\"http://other.example/\"".to_owned(),
+            (_, "max_bitrate") => "\"20M\"".to_owned(),
             (_, "cors_origins") => "[\"https://a.example\"]".to_owned(),
             _ => match value {
                 toml::Value::Integer(number) => (number + 1).to_string(),

@@ -86,6 +86,8 @@ pub struct Rtmp {
     pub tls_listen: Option<SocketAddr>,
     /// Connections at a time.
     pub max_connections: usize,
+    /// Connections of one address at a time that have not published.
+    pub max_pending_per_ip: usize,
     /// A connection that has not published, or a publisher that has sent no media, for so long is closed.
     pub idle_timeout_ms: u64,
     /// Longest audio or video message.
@@ -173,11 +175,13 @@ impl std::fmt::Debug for Secret {
 }
 
 /// `[publish]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Publish {
     /// What a newcomer meets whose key is live.
     pub policy: Policy,
+    /// What a publisher may send, audio and video, where admission says nothing of it.
+    pub max_bitrate: Bitrate,
 }
 
 /// What a newcomer meets whose key is live.
@@ -354,6 +358,7 @@ impl Default for Rtmp {
             listen: Some(SocketAddr::from(([0, 0, 0, 0], 1935))),
             tls_listen: Some(SocketAddr::from(([0, 0, 0, 0], 1936))),
             max_connections: 1000,
+            max_pending_per_ip: 64,
             idle_timeout_ms: 10_000,
             max_message_bytes: 8 << 20,
         }
@@ -401,6 +406,12 @@ impl Default for Hls {
             silence_ms: 1500,
             max_streams: 500,
         }
+    }
+}
+
+impl Default for Publish {
+    fn default() -> Self {
+        Self { policy: Policy::default(), max_bitrate: Bitrate(100_000_000) }
     }
 }
 

@@ -79,6 +79,10 @@ fn listeners(config: &Config, problems: &mut Problems) {
 
 fn limits(config: &Config, problems: &mut Problems) {
     within(problems, "rtmp.max_connections", config.rtmp.max_connections as u64, 1, 100_000);
+    within(problems, "rtmp.max_pending_per_ip", config.rtmp.max_pending_per_ip as u64, 1, 100_000);
+    if !(100_000..=2_000_000_000).contains(&config.publish.max_bitrate.0) {
+        say(problems, "publish.max_bitrate", "is 100k to 2000M bits a second");
+    }
     within(problems, "rtmp.idle_timeout_ms", config.rtmp.idle_timeout_ms, 100, 600_000);
     within(problems, "rtmp.max_message_bytes", config.rtmp.max_message_bytes as u64, 64 << 10, 16 << 20);
     within(problems, "http.max_connections", config.http.max_connections as u64, 1, 1_000_000);

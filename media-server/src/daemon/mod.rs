@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, Readiness};
 use crate::admission::{Outbox, SharedEndpoint};
 use crate::config::{self, Config, ConfigError};
-use crate::ingest::Desk;
+use crate::ingest::{Desk, Pending};
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::serve::Public;
@@ -143,6 +143,7 @@ impl Daemon {
             outbox,
             directory: directory.clone(),
             rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
+            pending: Pending::default(),
             metrics: metrics.clone(),
         };
         let cors = Cors::new(&config.http.cors_origins);

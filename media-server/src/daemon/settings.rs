@@ -48,6 +48,8 @@ pub(super) fn rules(config: &Config) -> Rules {
         },
         max_streams: config.hls.max_streams,
         idle_timeout: Duration::from_millis(config.rtmp.idle_timeout_ms),
+        max_pending_per_ip: config.rtmp.max_pending_per_ip,
+        max_bitrate_kbps: config.publish.max_bitrate.0 / 1000,
         max_message_bytes: config.rtmp.max_message_bytes,
     }
 }

@@ -1,8 +1,10 @@
 //! The way in: each protocol reads its sockets into bytes, feeds a machine of `wire`, and hands access units to the
 //! stream that admission named. Ingest never waits for a consumer.
 
+mod budget;
 mod checkup;
 mod loudness;
+mod pending;
 pub mod rtmp;
 
 use arc_swap::ArcSwap;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::ladder::Profile;
+
+pub use pending::Pending;
 
 use crate::admission::{Admission, Outbox};
 use crate::live::{Directory, Settings};
@@ -27,6 +31,10 @@ pub struct Rules {
     pub max_streams: usize,
     /// A connection that has not published by then, or a publisher that has sent no media for so long, is let go.
     pub idle_timeout: Duration,
+    /// Connections of one address at a time that have not published.
+    pub max_pending_per_ip: usize,
+    /// Kilobits a second of a publisher whose admission says nothing of it.
+    pub max_bitrate_kbps: u32,
     /// Bytes of one RTMP audio or video message.
     pub max_message_bytes: usize,
 }
@@ -42,6 +50,8 @@ pub struct Desk {
     pub directory: Directory,
     /// The rules of this moment.
     pub rules: Arc<ArcSwap<Rules>>,
+    /// Connections that have not published.
+    pub pending: Pending,
     /// Counters.
     pub metrics: Metrics,
 }

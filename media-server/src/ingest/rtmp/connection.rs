@@ -17,7 +17,9 @@ use wire::rtmp::{Event, Limits, Session, SessionError};
 use super::media_messages::{MediaMessages, Refusal};
 use crate::admission::{Client, Decision, EventData, Grant, Outbox, PublishRequest, StoppedData};
 use crate::ingest::Desk;
+use crate::ingest::budget::Budget;
 use crate::ingest::checkup::{self, Checkup};
+use crate::ingest::pending::Waiting;
 use crate::live::{Health, PublishSpec, Publisher, Role, SessionInfo};
 
 /// What one read may bring. Large reads keep system calls and wake-ups few at high bitrates.
@@ -37,6 +39,9 @@ pub(super) enum Closed {
     /// Admission, or the stream, said no; the client was told.
     #[error("refused: {0}")]
     Refused(String),
+    /// It sent more than it may; the client was told.
+    #[error("over its limit: {0}")]
+    OverLimit(String),
     /// An operator dropped it, or a newcomer took over, or the daemon stops.
     #[error("dropped by the server")]
     Dropped,
@@ -55,6 +60,7 @@ impl Closed {
             Self::Left => "left",
             Self::Idle(_) => "idle",
             Self::Refused(_) => "refused",
+            Self::OverLimit(_) => "over-limit",
             Self::Dropped => "dropped",
             Self::Protocol(_) => "protocol",
             Self::Socket(_) => "socket",
@@ -66,7 +72,7 @@ impl Closed {
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     socket: S,
     protocol: &'static str,
-    peer: SocketAddr,
+    (peer, waiting): (SocketAddr, Waiting),
     desk: &Desk,
     stop: CancellationToken,
 ) -> Closed {
@@ -80,10 +86,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         protocol,
         peer,
         desk,
+        messages: 0,
         counted: session.stats().repairs.by_kind(),
         session,
         read: vec![0; READ],
         agent: String::new(),
+        waiting: Some(waiting),
         live: None,
         idle: rules.idle_timeout,
         heard: Instant::now(),
@@ -102,10 +110,14 @@ struct Connection<'a, S> {
     session: Session,
     read: Vec<u8>,
     agent: String,
+    /// Until it publishes.
+    waiting: Option<Waiting>,
     live: Option<Live>,
     idle: Duration,
     /// The wire's repairs that the metrics have.
     counted: [(&'static str, u64); 10],
+    /// Messages that the budget has.
+    messages: u64,
     /// When the peer last did what it came for: began, published, sent media.
     heard: Instant,
 }
@@ -173,8 +185,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             self.event(event, arrived).await?;
         }
         self.count_repairs();
+        self.spend(arrived, length as u64).await?;
         self.flush().await?;
         Ok(fed?)
+    }
+
+    /// Holds a publisher to what it may send.
+    async fn spend(&mut self, now: Instant, bytes: u64) -> Result<(), Closed> {
+        let messages = self.session.stats().messages;
+        let new = messages.saturating_sub(std::mem::replace(&mut self.messages, messages));
+        let Some(live) = &mut self.live else { return Ok(()) };
+        match live.messages.spend(now, bytes, new) {
+            Ok(()) => Ok(()),
+            Err(excess) => self.end(Refusal::Excess(excess)).await,
+        }
     }
 
     /// Repairs of the wire's own kinds go to the metrics as they are made.
@@ -221,12 +245,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     ) -> Result<(), Closed> {
         let Some(live) = &mut self.live else { return Ok(()) };
         self.heard = arrived;
-        let Err(refusal) = take(&mut live.messages, &mut live.publisher) else { return Ok(()) };
+        match take(&mut live.messages, &mut live.publisher) {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.end(refusal).await,
+        }
+    }
+
+    /// Ends a publisher that cannot go on, and tells it why.
+    async fn end(&mut self, refusal: Refusal) -> Result<(), Closed> {
+        let stream = self.live.as_ref().map_or("", |live| &live.stream);
         let message = refusal.to_string();
-        tracing::warn!(stream = %live.stream, peer = %self.peer, message, "publisher refused");
+        tracing::warn!(stream, peer = %self.peer, agent = %self.agent, message, "publisher refused");
         self.session.fail("NetStream.Publish.Rejected", &message);
         self.flush().await?;
-        Err(Closed::Refused(message))
+        Err(if matches!(refusal, Refusal::Excess(_)) {
+            Closed::OverLimit(message)
+        } else {
+            Closed::Refused(message)
+        })
     }
 
     async fn publish(
@@ -317,7 +353,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let ended = publisher.ended();
         let config = DoctorConfig { agent: &self.agent, segment_target: rules.settings.targets.segment };
         let checkup = Checkup::new(config, health, self.desk.metrics.clone(), grant.stream.clone());
-        let messages = Box::new(MediaMessages::new(publisher.start(), grant.stream.clone(), checkup));
+        let mut may = grant.limits;
+        if may.bitrate_kbps == 0 {
+            may.bitrate_kbps = rules.max_bitrate_kbps;
+        }
+        let budget = Budget::new(may, Instant::now());
+        let messages = Box::new(MediaMessages::new(publisher.start(), grant.stream.clone(), checkup, budget));
         self.live = Some(Live {
             id,
             stream: grant.stream,
@@ -328,6 +369,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             since: Instant::now(),
         });
         self.heard = Instant::now();
+        self.waiting = None;
         if !self.session.accept_publish() {
             // The peer has taken its publish back while it was being decided.
             return Err(Closed::Left);

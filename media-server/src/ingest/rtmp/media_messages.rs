@@ -13,6 +13,7 @@ use wire::flv::{self, AudioCodec, AudioPacket, AudioTag, VideoPacket, VideoTag};
 
 use super::further_tracks::FurtherTracks;
 use crate::admission::HealthData;
+use crate::ingest::budget::{Budget, Excess};
 use crate::ingest::checkup::Checkup;
 use crate::live::{Counters, Expect, Publisher};
 
@@ -26,6 +27,8 @@ pub(super) enum Refusal {
     VideoCodec(String),
     #[error("audio codec {0} is not supported: set the encoder to AAC or Opus")]
     AudioCodec(String),
+    #[error(transparent)]
+    Excess(#[from] Excess),
     #[error("the video cannot be decoded: {0}; restart the encoder, or choose another one")]
     VideoConfig(#[from] IntakeError),
     #[error("the AAC stream cannot be decoded: {0}; choose AAC-LC at 44.1 or 48 kHz")]
@@ -50,6 +53,7 @@ pub(super) struct MediaMessages {
     intake: VideoIntake,
     further: FurtherTracks,
     checkup: Checkup,
+    budget: Budget,
     audio: Option<AudioFormat>,
     headerless_since: Option<Instant>,
     frame_rate: Option<(u32, u32)>,
@@ -57,7 +61,7 @@ pub(super) struct MediaMessages {
 
 impl MediaMessages {
     /// A session whose first unit stands at `start`, watched over by `checkup`.
-    pub(super) fn new(start: Timestamp, stream: String, checkup: Checkup) -> Self {
+    pub(super) fn new(start: Timestamp, stream: String, checkup: Checkup, budget: Budget) -> Self {
         Self {
             stream,
             timeline: Timeline::new(TimelineConfig { clock: Clock::RTMP, start }),
@@ -69,6 +73,7 @@ impl MediaMessages {
             intake: VideoIntake::new(VideoCodec::H264),
             further: FurtherTracks::default(),
             checkup,
+            budget,
             audio: None,
             headerless_since: None,
             frame_rate: None,
@@ -278,12 +283,12 @@ impl MediaMessages {
     ) -> Result<(), Refusal> {
         self.set_codec(codec);
         if let Some(format) = self.intake.header(record)? {
-            self.set_video(format, publisher);
+            self.set_video(format, publisher)?;
         }
         Ok(())
     }
 
-    fn set_video(&mut self, mut format: VideoFormat, publisher: &mut Publisher) {
+    fn set_video(&mut self, mut format: VideoFormat, publisher: &mut Publisher) -> Result<(), Refusal> {
         if let Some(rate) = format.frame_rate.or(self.frame_rate) {
             format.frame_rate = Some(rate);
             self.timeline.set_frame_rate_hint(Some(rate));
@@ -291,16 +296,18 @@ impl MediaMessages {
         self.headerless_since = None;
         if self.video.as_ref() != Some(&format) {
             tracing::info!(stream = %self.stream, codec = format.codec, width = format.width, height = format.height, frame_rate = ?format.frame_rate, "video");
+            self.budget.video(&format)?;
             self.video = Some(format.clone());
             publisher.format(Format::Video(format));
         }
+        Ok(())
     }
 
     /// Some encoders send SPS and PPS only in the stream. True once there is a format.
     fn in_band_header(&mut self, arrived: Instant, publisher: &mut Publisher) -> Result<bool, Refusal> {
         if let Some(format) = self.intake.in_band()? {
             self.checkup.in_band_parameter_sets_only();
-            self.set_video(format, publisher);
+            self.set_video(format, publisher)?;
             return Ok(true);
         }
         Counters::add(&publisher.counters().dropped, 1);
@@ -310,6 +317,11 @@ impl MediaMessages {
             return Err(Refusal::NoSequenceHeader { codec, waited: HEADER_PATIENCE });
         }
         Ok(false)
+    }
+
+    /// Bytes and messages that came.
+    pub(super) fn spend(&mut self, now: Instant, bytes: u64, messages: u64) -> Result<(), Excess> {
+        self.budget.spend(now, bytes, messages)
     }
 
     /// Looks the publisher over, about once a second; what it gives is for the control plane.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Desk;
+use super::pending::Waiting;
 use crate::metrics::Outcome;
 use crate::web::certificate::Certificate;
 
@@ -48,6 +49,12 @@ pub async fn listen(
                 continue;
             }
         };
+        let most = desk.rules.load().max_pending_per_ip;
+        let Some(waiting) = desk.pending.enter(peer.ip(), most) else {
+            tracing::warn!(%peer, most, "RTMP connection refused: this address has [rtmp] max_pending_per_ip connections that have not published");
+            desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome: "too-many" }).inc();
+            continue;
+        };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             tracing::warn!(%peer, max_connections, "RTMP connection refused: [rtmp] max_connections is reached");
             desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome: "too-many" }).inc();
@@ -58,7 +65,7 @@ pub async fn listen(
         let certificate = certificate.clone();
         connections.spawn(async move {
             desk.metrics.rtmp_connections.inc();
-            let outcome = serve(socket, peer, certificate, &desk, sessions).await;
+            let outcome = serve(socket, (peer, waiting), certificate, &desk, sessions).await;
             desk.metrics.rtmp_connections.dec();
             desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome }).inc();
             drop(permit);
@@ -77,7 +84,7 @@ pub async fn listen(
 /// Serves one connection; a stable word says how it ended.
 async fn serve(
     socket: TcpStream,
-    peer: SocketAddr,
+    (peer, waiting): (SocketAddr, Waiting),
     certificate: Option<Certificate>,
     desk: &Desk,
     sessions: CancellationToken,
@@ -87,10 +94,10 @@ async fn serve(
         return "socket";
     }
     let Some(certificate) = certificate else {
-        return connection::serve(socket, "rtmp", peer, desk, sessions).await.name();
+        return connection::serve(socket, "rtmp", (peer, waiting), desk, sessions).await.name();
     };
     match tokio::time::timeout(TLS_HANDSHAKE, certificate.accept(socket)).await {
-        Ok(Ok(socket)) => connection::serve(socket, "rtmps", peer, desk, sessions).await.name(),
+        Ok(Ok(socket)) => connection::serve(socket, "rtmps", (peer, waiting), desk, sessions).await.name(),
         Ok(Err(error)) => {
             tracing::info!(%peer, %error, "TLS handshake failed: is the encoder set to rtmps://, and does it trust the certificate?");
             "tls"
