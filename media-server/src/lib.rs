@@ -1,8 +1,8 @@
 //! Weir's media server: takes live video in, makes an adaptive ladder of it, gives Low-Latency HLS out.
 //!
 //! Rooms, from the ground up; none imports one above it or beside it (`docs/architecture.md`):
-//! `config`, `metrics` and `web` (what HTTP services are made of); `live` (streams) and `admission` (who may publish); `ingest`, `transcode`, `serve` and
-//! `admin`; and `daemon`, which wires them and owns every task.
+//! `config`, `metrics` and `web` (what HTTP services are made of); `live` (streams) and `admission` (who may publish);
+//! `ingest`, `transcode`, `serve`, `restream` (sending streams on) and `admin`; and `daemon`, which wires them and owns every task.
 
 pub mod config;
 pub mod metrics;
@@ -13,6 +13,7 @@ pub mod live;
 
 pub mod admin;
 pub mod ingest;
+pub mod restream;
 pub mod serve;
 pub mod transcode;
 

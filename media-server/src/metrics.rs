@@ -76,6 +76,10 @@ pub struct Metrics {
     pub blocked_requests: Gauge,
     /// Configuration reloads by outcome: `applied`, `unchanged`, `rejected`, `refused`.
     pub reloads: Family<Outcome, Counter>,
+    /// Pushes to other servers that are taken.
+    pub restreams_live: Gauge,
+    /// What became of pushes to other servers: `attempt`, `live`, `failed`.
+    pub restreams: Family<Outcome, Counter>,
     /// Events waiting for the control plane's acknowledgement.
     pub outbox_pending: Gauge,
 }
@@ -108,6 +112,8 @@ impl Metrics {
             http_connections: Gauge::default(),
             blocked_requests: Gauge::default(),
             reloads: Family::default(),
+            restreams_live: Gauge::default(),
+            restreams: Family::default(),
             outbox_pending: Gauge::default(),
         };
         metrics.registry = Arc::new(metrics.registered());
@@ -133,6 +139,8 @@ impl Metrics {
         r.register("http_connections", "Open HTTP connections", self.http_connections.clone());
         r.register("http_blocked_requests", "Requests waiting for media", self.blocked_requests.clone());
         r.register("config_reloads", "Configuration reloads by outcome", self.reloads.clone());
+        r.register("restreams_live", "Pushes that another server takes", self.restreams_live.clone());
+        r.register("restreams", "Pushes by what became of them", self.restreams.clone());
         r.register("outbox_pending", "Events not yet acknowledged", self.outbox_pending.clone());
         r
     }
@@ -152,6 +160,11 @@ impl Metrics {
     /// Counts repairs.
     pub fn repaired(&self, kind: &'static str, n: u64) {
         self.repairs.get_or_create(&RepairKind { kind }).inc_by(n);
+    }
+
+    /// Counts one event of a push.
+    pub fn restream(&self, outcome: &'static str) {
+        self.restreams.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Counts one reload outcome.

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::json;
 use crate::admission::FindingData;
-use crate::live::{Directory, DropOutcome, Rendition, SessionInfo, Snapshot};
+use crate::live::{Directory, DropOutcome, PushState, Rendition, SessionInfo, StreamHandle};
 use crate::web::body::Body;
 use crate::web::respond::problem;
 
@@ -42,6 +42,8 @@ struct Stream {
     missing: Vec<Missing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<Worker>,
+    /// Where it is sent on to.
+    pushes: Vec<Push>,
     counters: Counters,
 }
 
@@ -57,6 +59,22 @@ struct Publisher {
     findings: Vec<FindingData>,
     /// Repairs of its timestamps, by kind; kinds that never happened are left out.
     repairs: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct Push {
+    /// The address without its key.
+    target: String,
+    /// `connecting`, `live`, `waiting` or `stopped`.
+    state: &'static str,
+    since: String,
+    attempts: u64,
+    bytes: u64,
+    /// Units left out because the other server was too slow.
+    dropped: u64,
+    /// Why it last failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -110,13 +128,13 @@ struct Counters {
 
 /// Every stream, by name.
 pub(super) fn list(directory: &Directory) -> List {
-    List { items: directory.all().iter().map(|h| describe(&h.snapshot())).collect() }
+    List { items: directory.all().iter().map(describe).collect() }
 }
 
 /// One stream.
 pub(super) fn show(directory: &Directory, name: &str) -> Response<Body> {
     match directory.get(name) {
-        Some(handle) => json(StatusCode::OK, &describe(&handle.snapshot())),
+        Some(handle) => json(StatusCode::OK, &describe(&handle)),
         None => missing(),
     }
 }
@@ -157,7 +175,20 @@ fn publisher(session: &SessionInfo) -> Publisher {
     }
 }
 
-fn describe(snapshot: &Snapshot) -> Stream {
+fn push(state: &PushState) -> Push {
+    Push {
+        target: state.target().to_owned(),
+        state: state.phase().name(),
+        since: OffsetDateTime::from(state.since()).format(&Rfc3339).unwrap_or_default(),
+        attempts: state.attempts(),
+        bytes: state.bytes(),
+        dropped: state.dropped(),
+        error: state.error(),
+    }
+}
+
+fn describe(handle: &StreamHandle) -> Stream {
+    let snapshot = &handle.snapshot();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let counters = &snapshot.counters;
     Stream {
@@ -186,6 +217,7 @@ fn describe(snapshot: &Snapshot) -> Stream {
             .map(|(rung, reason)| Missing { rung: rung.clone(), reason: reason.clone() })
             .collect(),
         worker: snapshot.worker().map(|w| Worker { pid: w.pid, restarts: w.restarts, dropped: w.dropped }),
+        pushes: handle.pushes().iter().map(|state| push(state)).collect(),
         counters: Counters {
             bytes: read(&counters.bytes),
             video_units: read(&counters.video_units),

@@ -102,6 +102,18 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         PUBLISH,
     ),
     (
+        "restream",
+        "targets",
+        "Where streams are sent on to: `[{ stream = \"ada\", url = \"rtmp://HOST/APP/KEY\" }]`, also `rtmps://`; `stream = \"*\"` for every one. Admission may name more.",
+        PUBLISH,
+    ),
+    (
+        "restream",
+        "ca_file",
+        "PEM file of authorities that servers of `rtmps://` targets may be certified by, besides the public ones.",
+        PUBLISH,
+    ),
+    (
         "hls",
         "part_ms",
         "Nominal part length; PART-TARGET is 1 ms more, for sources with millisecond timestamps.",

@@ -112,6 +112,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         let names = old.profiles.keys().chain(new.profiles.keys());
         plan.profiles = names.filter(|n| old.profiles.get(*n) != new.profiles.get(*n)).cloned().collect();
         plan.packaging = old.hls != new.hls
+            || old.restream != new.restream
             || old.publish != new.publish
             || old.transcode != new.transcode
             || rtmp_rules(old) != rtmp_rules(new);
@@ -126,6 +127,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     if changed(|a, b| {
         a.profiles == b.profiles
             && a.hls == b.hls
+            && a.restream == b.restream
             && a.publish == b.publish
             && a.transcode == b.transcode
             && rtmp_rules(a) == rtmp_rules(b)
@@ -256,6 +258,7 @@ mod tests {
             (_, "preset") => "\"fast\"".to_owned(),
             (_, "profile") => "\"source\"".to_owned(),
             (_, "url") => "\"http://other.example/\"".to_owned(),
+            (_, "targets") => "[{ stream = \"*\", url = \"rtmp://h/live/key\" }]".to_owned(),
             (_, "max_bitrate") => "\"20M\"".to_owned(),
             (_, "cors_origins") => "[\"https://a.example\"]".to_owned(),
             _ => match value {

@@ -29,6 +29,8 @@ pub struct Config {
     pub admission: Admission,
     /// What publishers may do to each other.
     pub publish: Publish,
+    /// Sending streams on to other servers.
+    pub restream: Restream,
     /// Packaging.
     pub hls: Hls,
     /// Encoding.
@@ -184,6 +186,26 @@ pub struct Publish {
     pub max_bitrate: Bitrate,
 }
 
+/// `[restream]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Restream {
+    /// Which stream goes where.
+    pub targets: Vec<PushTarget>,
+    /// PEM file of authorities that are trusted besides the public ones.
+    pub ca_file: PathBuf,
+}
+
+/// One of `restream.targets`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushTarget {
+    /// The public name of the stream, `*` for every one.
+    pub stream: String,
+    /// `rtmp://HOST/APP/KEY`, or `rtmps://`.
+    pub url: Secret,
+}
+
 /// What a newcomer meets whose key is live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -321,6 +343,7 @@ impl Default for Config {
             admin: Admin::default(),
             admission: Admission::default(),
             publish: Publish::default(),
+            restream: Restream::default(),
             hls: Hls::default(),
             transcode: Transcode::default(),
             profiles: default_profiles(),

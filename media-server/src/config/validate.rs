@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use wire::rtmp::PushUrl;
+
 use super::types::{Config, Mode, Profile};
 
 type Problems = Vec<(String, String)>;
@@ -15,6 +17,7 @@ pub(super) fn validate(config: &Config) -> Problems {
     listeners(config, &mut problems);
     limits(config, &mut problems);
     admission(config, &mut problems);
+    restream(config, &mut problems);
     packaging(config, &mut problems);
     if !PRESETS.contains(&config.transcode.preset.as_str()) {
         say(&mut problems, "transcode.preset", format!("is one of {}", PRESETS.join(", ")));
@@ -128,6 +131,18 @@ fn admission(config: &Config, problems: &mut Problems) {
         }
         if !config.profiles.contains_key(&key.profile) {
             say(problems, path("profile"), format!("names no profile; there are {}", names(config)));
+        }
+    }
+}
+
+fn restream(config: &Config, problems: &mut Problems) {
+    for (at, target) in config.restream.targets.iter().enumerate() {
+        let path = |field| format!("restream.targets[{at}].{field}");
+        if target.stream != "*" && !is_name(&target.stream) {
+            say(problems, path("stream"), format!("{NAME_RULE}; or it is \"*\" for every stream"));
+        }
+        if let Err(error) = PushUrl::parse(&target.url.0) {
+            say(problems, path("url"), format!("is no address to push to: {error}"));
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::ingest::{Desk, Pending};
 use crate::live::Directory;
 use crate::metrics::Metrics;
+use crate::restream::Restreams;
 use crate::serve::Public;
 use crate::web::certificate::{Certificate, CertificateError};
 use crate::web::respond::Cors;
@@ -114,6 +115,7 @@ struct Daemon {
     admin: Admin,
     listeners: Listeners,
     certificate: Certificate,
+    restreams: Restreams,
     ready: watch::Sender<Readiness>,
 }
 
@@ -138,10 +140,12 @@ impl Daemon {
         let delivery = TaskTracker::new();
         let told = CancellationToken::new();
         delivery.spawn(until(told.clone(), deliver));
+        let restreams = Restreams::new(tasks.clone(), stop.clone(), metrics.clone());
         let desk = Desk {
             admission,
             outbox,
             directory: directory.clone(),
+            forward: restreams.forwarder(),
             rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
             pending: Pending::default(),
             metrics: metrics.clone(),
@@ -166,6 +170,7 @@ impl Daemon {
             admin,
             listeners,
             certificate,
+            restreams,
             ready,
         };
         let plan = config::diff(None, &daemon.config);

@@ -129,6 +129,7 @@ impl Daemon {
             Step::SetAdmission | Step::SetTls => {}
             Step::SetRules => {
                 self.preset.store(Arc::new(config.transcode.preset.clone()));
+                self.restreams.trust(config.restream.ca_file.clone());
                 self.desk.rules.store(Arc::new(settings::rules(config)));
             }
             Step::SetCors => self.public.set_cors(Cors::new(&config.http.cors_origins)),

@@ -7,11 +7,12 @@ use std::time::Duration;
 use media::Span;
 use media::ladder::{Profile, RungCodec, RungWish};
 use media::segmenter::Targets;
+use wire::rtmp::PushUrl;
 
 use super::DaemonError;
 use crate::admission::{self, Admission, Endpoint, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
-use crate::ingest::Rules;
+use crate::ingest::{Rules, Target};
 use crate::live::{Policy, Settings};
 use crate::metrics::Metrics;
 
@@ -48,10 +49,17 @@ pub(super) fn rules(config: &Config) -> Rules {
         },
         max_streams: config.hls.max_streams,
         idle_timeout: Duration::from_millis(config.rtmp.idle_timeout_ms),
+        targets: config.restream.targets.iter().filter_map(target).collect(),
         max_pending_per_ip: config.rtmp.max_pending_per_ip,
         max_bitrate_kbps: config.publish.max_bitrate.0 / 1000,
         max_message_bytes: config.rtmp.max_message_bytes,
     }
+}
+
+/// What does not parse was refused with the file.
+fn target(target: &config::PushTarget) -> Option<Target> {
+    let url = PushUrl::parse(&target.url.0).ok()?;
+    Some(Target { stream: target.stream.clone(), url })
 }
 
 fn ladder(profile: &config::Profile) -> Profile {

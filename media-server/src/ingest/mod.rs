@@ -13,12 +13,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::ladder::Profile;
+use wire::rtmp::PushUrl;
 
 pub use pending::Pending;
 
 use crate::admission::{Admission, Outbox};
-use crate::live::{Directory, Settings};
+use crate::live::{Directory, Forwarder, Settings};
 use crate::metrics::Metrics;
+
+/// Where a stream is sent on to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The stream's name, `*` for every stream.
+    pub stream: String,
+    /// Where to.
+    pub url: PushUrl,
+}
 
 /// What a new publish session is measured against. Replaced whole at a reload; running sessions keep theirs.
 #[derive(Clone, Debug)]
@@ -31,6 +41,8 @@ pub struct Rules {
     pub max_streams: usize,
     /// A connection that has not published by then, or a publisher that has sent no media for so long, is let go.
     pub idle_timeout: Duration,
+    /// Where streams are sent on to.
+    pub targets: Vec<Target>,
     /// Connections of one address at a time that have not published.
     pub max_pending_per_ip: usize,
     /// Kilobits a second of a publisher whose admission says nothing of it.
@@ -48,6 +60,8 @@ pub struct Desk {
     pub outbox: Outbox,
     /// Where streams live.
     pub directory: Directory,
+    /// Sends them on.
+    pub forward: Forwarder,
     /// The rules of this moment.
     pub rules: Arc<ArcSwap<Rules>>,
     /// Connections that have not published.

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::publisher::{PublishSpec, Publisher};
+use super::push_state::PushState;
 use super::rung::RungFactory;
 use super::snapshot::Snapshot;
 use super::stream::{Command, Stream};
+use super::tap::{Tap, Tapped};
 use crate::metrics::Metrics;
 
 /// Why a publisher was not taken.
@@ -41,6 +43,8 @@ pub enum DropOutcome {
 pub struct StreamHandle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(super) tap: Tap,
+    pub(super) pushes: Arc<ArcSwap<Vec<Arc<PushState>>>>,
 }
 
 impl StreamHandle {
@@ -52,6 +56,21 @@ impl StreamHandle {
     /// To wait for later states.
     pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshot.clone()
+    }
+
+    /// What goes on the air from now on. Who is slow loses units, and learns how many.
+    pub fn tap(&self) -> broadcast::Receiver<Tapped> {
+        self.tap.listen()
+    }
+
+    /// Where it is sent on to.
+    pub fn pushes(&self) -> Arc<Vec<Arc<PushState>>> {
+        self.pushes.load_full()
+    }
+
+    /// Shows where it is sent on to.
+    pub fn set_pushes(&self, states: Vec<Arc<PushState>>) {
+        self.pushes.store(Arc::new(states));
     }
 
     /// Disconnects the publisher and ends the stream. `None` where the stream is gone already.

@@ -51,6 +51,7 @@ impl Run {
             }
             self.start(unit.pts);
         }
+        self.tap.video(self.source.format.as_ref(), &unit);
         let edge = if held { self.clock.observe_held(&unit) } else { self.clock.observe(&unit) };
         let mut outcome = Outcome::default();
         if let Some(edge) = edge {
@@ -99,6 +100,9 @@ impl Run {
                 }
                 return Outcome::default();
             }
+        }
+        if let Some(unit) = self.held_audio.back() {
+            self.tap.audio(self.source_audio.as_ref(), unit);
         }
         let mut outcome = self.release_audio();
         outcome |= self.settle();

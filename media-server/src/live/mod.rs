@@ -12,12 +12,14 @@ mod formats;
 mod health;
 mod hold;
 mod publisher;
+mod push_state;
 mod rendition;
 mod run;
 mod rung;
 mod snapshot;
 mod stream;
 mod switch;
+mod tap;
 
 use std::time::Duration;
 
@@ -26,10 +28,12 @@ use media::segmenter::Targets;
 pub use directory::{Directory, DropOutcome, PublishError, StreamHandle};
 pub use health::Health;
 pub use publisher::{Expect, PublishSpec, Publisher, Role, Track};
+pub use push_state::{Forwarder, PushPhase, PushState};
 pub use rendition::{Rendition, Text, View, gzip};
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};
 pub use switch::OnAir;
+pub use tap::Tapped;
 
 /// How a run is packaged and how long a stream waits for its publisher. Fixed for a run, read anew at each.
 #[derive(Clone, Debug, PartialEq)]

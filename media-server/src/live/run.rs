@@ -17,6 +17,7 @@ use super::flow::push;
 use super::publisher::Expect;
 use super::rendition::{Rendition, Track};
 use super::rung::{RungEvent, RungFactory, RungSink};
+use super::tap::Tap;
 use crate::metrics::Metrics;
 
 /// Every stream's time is UTC since 2026-01-01T00:00:00Z: `tfdt` and EXT-X-PROGRAM-DATE-TIME say the same, and a stream
@@ -118,6 +119,8 @@ pub(super) struct Run {
     pub(super) events: Option<mpsc::Receiver<RungEvent>>,
     pub(super) aligned: bool,
     pub(super) metrics: Metrics,
+    /// Who sends the stream elsewhere listens here.
+    pub(super) tap: Tap,
 }
 
 impl Run {
@@ -128,6 +131,7 @@ impl Run {
         after: After,
         factory: RungFactory,
         metrics: Metrics,
+        tap: Tap,
     ) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = wall.saturating_sub(Duration::from_secs(ZERO));
@@ -161,6 +165,7 @@ impl Run {
             events: None,
             aligned: true,
             metrics,
+            tap,
         }
     }
 

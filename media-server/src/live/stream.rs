@@ -14,6 +14,7 @@ use super::run::{After, Outcome, Run};
 use super::rung::{RungEvent, RungFactory};
 use super::snapshot::{Counters, Phase, SessionInfo, Snapshot};
 use super::switch::OnAir;
+use super::tap::Tap;
 use super::{Policy, air};
 use crate::metrics::Metrics;
 
@@ -34,6 +35,7 @@ pub(super) struct Stream {
     metrics: Metrics,
     pub(super) phase: Phase,
     pub(super) run: Run,
+    tap: Tap,
     pub(super) primary: Option<Feed>,
     pub(super) backup: Option<Feed>,
     pub(super) on_air: OnAir,
@@ -55,7 +57,15 @@ impl Stream {
         cancel: CancellationToken,
     ) -> (StreamHandle, impl Future<Output = ()> + Send + use<>) {
         let name: Arc<str> = name.into();
-        let run = Run::new(&name, settings.clone(), After::default(), Arc::clone(&factory), metrics.clone());
+        let tap = Tap::new();
+        let run = Run::new(
+            &name,
+            settings.clone(),
+            After::default(),
+            Arc::clone(&factory),
+            metrics.clone(),
+            tap.clone(),
+        );
         let counters = Arc::new(Counters::default());
         let first = Arc::new(Snapshot {
             name: Arc::clone(&name),
@@ -86,6 +96,7 @@ impl Stream {
             metrics,
             phase: Phase::Waiting,
             run,
+            tap: tap.clone(),
             primary: None,
             backup: None,
             on_air: OnAir::Nothing,
@@ -94,7 +105,7 @@ impl Stream {
             counters,
             snapshots,
         };
-        (StreamHandle { commands, snapshot }, stream.serve(inbox, cancel))
+        (StreamHandle { commands, snapshot, tap, pushes: Arc::default() }, stream.serve(inbox, cancel))
     }
 
     async fn serve(mut self, mut inbox: mpsc::Receiver<Command>, cancel: CancellationToken) {
@@ -169,8 +180,14 @@ impl Stream {
         if self.phase == Phase::Ended {
             let after = self.run.after();
             self.settings = spec.settings.clone();
-            self.run =
-                Run::new(&self.name, spec.settings, after, Arc::clone(&self.factory), self.metrics.clone());
+            self.run = Run::new(
+                &self.name,
+                spec.settings,
+                after,
+                Arc::clone(&self.factory),
+                self.metrics.clone(),
+                self.tap.clone(),
+            );
             self.counters = Arc::new(Counters::default());
             self.on_air = OnAir::Nothing;
         }

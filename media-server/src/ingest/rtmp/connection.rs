@@ -12,14 +12,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wire::rtmp::{Event, Limits, Session, SessionError};
+use wire::rtmp::{Event, Limits, PushUrl, Session, SessionError};
 
 use super::media_messages::{MediaMessages, Refusal};
 use crate::admission::{Client, Decision, EventData, Grant, Outbox, PublishRequest, StoppedData};
-use crate::ingest::Desk;
 use crate::ingest::budget::Budget;
 use crate::ingest::checkup::{self, Checkup};
 use crate::ingest::pending::Waiting;
+use crate::ingest::{Desk, Rules};
 use crate::live::{Health, PublishSpec, Publisher, Role, SessionInfo};
 
 /// What one read may bring. Large reads keep system calls and wake-ups few at high bitrates.
@@ -350,6 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() },
         };
         self.desk.outbox.record(&grant.stream, &id, started).await;
+        self.restream(&grant, &rules);
         let ended = publisher.ended();
         let config = DoctorConfig { agent: &self.agent, segment_target: rules.settings.targets.segment };
         let checkup = Checkup::new(config, health, self.desk.metrics.clone(), grant.stream.clone());
@@ -376,6 +377,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         }
         self.flush().await?;
         Ok(())
+    }
+
+    /// Sends the stream on to where the configuration and admission say.
+    fn restream(&self, grant: &Grant, rules: &Rules) {
+        let Some(stream) = self.desk.directory.get(&grant.stream) else { return };
+        let configured = rules.targets.iter().filter(|t| t.stream == "*" || t.stream == grant.stream);
+        let mut urls: Vec<PushUrl> = configured.map(|target| target.url.clone()).collect();
+        for push in &grant.push {
+            match PushUrl::parse(&push.url) {
+                Ok(url) if urls.contains(&url) => {}
+                Ok(url) => urls.push(url),
+                Err(error) => {
+                    tracing::warn!(stream = %grant.stream, %error, "admission names a push that is no address");
+                }
+            }
+        }
+        (self.desk.forward)(&stream, &urls);
     }
 
     async fn refuse(&mut self, code: &str, description: &str) -> Result<(), Closed> {
