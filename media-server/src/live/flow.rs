@@ -41,19 +41,19 @@ impl Run {
 
     /// `held`: it stands in for the source's own.
     pub(super) fn video(&mut self, unit: AccessUnit, arrived: Option<Instant>, held: bool) -> Outcome {
+        let mut outcome = Outcome::default();
         if unit.keyframe {
-            self.plan();
+            outcome |= self.plan();
             self.source.keyframe = Some(unit.clone());
         }
         if !self.open {
             if !unit.keyframe {
-                return Outcome::default();
+                return outcome;
             }
             self.start(unit.pts);
         }
         self.tap.video(self.source.format.as_ref(), &unit);
         let edge = if held { self.clock.observe_held(&unit) } else { self.clock.observe(&unit) };
-        let mut outcome = Outcome::default();
         if let Some(edge) = edge {
             outcome |= self.edge(edge);
         }

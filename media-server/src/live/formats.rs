@@ -97,15 +97,15 @@ impl Run {
 
     /// Plans the ladder where the source, the profile or what the publisher sends itself has changed, and starts its
     /// encoder unless the one that runs makes the same. Asked at each keyframe, the first moment at which all is known.
-    pub(super) fn plan(&mut self) {
-        let Some(source) = self.source.format.clone() else { return };
+    pub(super) fn plan(&mut self) -> Outcome {
+        let Some(source) = self.source.format.clone() else { return Outcome::default() };
         let sent: Vec<_> = self.others.iter().map(|other| Arc::clone(&other.track.rendition.name)).collect();
         if let Some(planned) = &self.planned
             && planned.source == source
             && planned.profile == self.profile
             && planned.sent == sent
         {
-            return;
+            return Outcome::default();
         }
         let mut ladder = ladder::plan(&source, source.frame_rate, &self.profile);
         self.missing = ladder.dropped.iter().map(|(name, why)| (name.clone(), why.to_string())).collect();
@@ -127,6 +127,7 @@ impl Run {
         if !same {
             self.replace_rungs(source, ladder.rungs);
         }
+        Outcome { changed: true }
     }
 
     fn plan_passthrough(&mut self, wanted: bool, source: &VideoFormat) {

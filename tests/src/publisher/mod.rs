@@ -1,6 +1,7 @@
 //! Publishers: a real encoder in a process of its own, and cheap or hostile ones inside the test.
 
 pub mod chunks;
+pub mod enhanced;
 pub mod ffmpeg;
 pub mod flv;
 pub mod session;
