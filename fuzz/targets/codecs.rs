@@ -1,0 +1,46 @@
+//! Decoder configurations and coded pictures of H.264, HEVC and AV1, and the headers of Opus and AAC: the first byte
+//! says which, the second how much of the rest is the configuration.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use media::intake::{VideoCodec, VideoIntake};
+use media::{aac, opus};
+
+fuzz_target!(|data: &[u8]| {
+    let [which, split, rest @ ..] = data else { return };
+    let rest = Bytes::copy_from_slice(rest);
+    let (record, coded) = {
+        let at = usize::from(*split).min(rest.len());
+        (rest.slice(..at), rest.slice(at..))
+    };
+    let codec = match which % 5 {
+        0 => VideoCodec::H264,
+        1 => VideoCodec::H265,
+        2 => VideoCodec::Av1,
+        3 => {
+            if let Ok(format) = opus::format(&record) {
+                assert!(format.channels > 0 && format.sample_rate > 0);
+            }
+            assert!(opus::samples(&coded).is_none_or(|samples| samples <= 5760));
+            return;
+        }
+        _ => {
+            if let Ok(format) = aac::format(&record) {
+                assert!(format.channels > 0 && format.sample_rate > 0);
+            }
+            return;
+        }
+    };
+    let mut intake = VideoIntake::new(codec);
+    if let Ok(Some(format)) = intake.header(&record) {
+        assert!(format.width > 0 && format.height > 0);
+    }
+    if let Some(picture) = intake.picture(coded.clone()) {
+        // What is passed on is what came; start codes of three bytes become lengths of four.
+        assert!(picture.payload.len() <= coded.len() * 2);
+    }
+    if let Ok(Some(format)) = intake.in_band() {
+        assert!(format.width > 0 && format.height > 0 && !format.config.is_empty());
+    }
+});
