@@ -33,7 +33,7 @@ bench: deps web ## the benchmarks, each beside a peer in the same run; writes do
 	@scripts/bench.sh
 
 soak: deps web ## the long tests; each writes its row into docs/benchmarks.md
-	@scripts/deps.sh run demo test
+	@scripts/deps.sh run demo test soak
 	@scripts/soak.sh
 
 lint: deps web ## rustfmt, clippy with warnings denied, the web pages' checks, cargo-deny

@@ -1,0 +1,246 @@
+//! Real encoders against the RTMP ports, each with what it can: `make soak` fills docs/interop.md with what was seen.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use rustix::process::Signal;
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use tokio::{net::TcpStream, process::Command, task::JoinSet};
+use tokio_rustls::TlsConnector;
+use weir_tests::{
+    bench::table::Table,
+    llhls,
+    program::{Program, repository},
+    publisher::{
+        Ffmpeg, Session, Source,
+        enhanced::{self, Codec},
+        flv::{self, Tag},
+    },
+    rtmp_url::RtmpUrl,
+    world::{Plan, World},
+};
+
+/// How long each stream is judged.
+const JUDGED: Duration = Duration::from_secs(8);
+
+struct Matrix {
+    world: World,
+    certificate: TlsConnector,
+    rows: Vec<Vec<String>>,
+}
+
+impl Matrix {
+    async fn begin() -> Result<Self> {
+        let plan = Plan::open()?.pass_through();
+        let folder = plan.folder().display().to_string();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
+        std::fs::write(plan.folder().join("key.pem"), made.signing_key.serialize_pem())?;
+        std::fs::write(plan.folder().join("cert.pem"), made.cert.pem())?;
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let world = plan
+            .media(&format!(
+                "[tls]\ncert_file = \"{folder}/cert.pem\"\nkey_file = \"{folder}/key.pem\"\n\
+                 [rtmp]\ntls_listen = \"127.0.0.1:0\"\n"
+            ))
+            .start()
+            .await?;
+        Ok(Self { world, certificate: TlsConnector::from(Arc::new(config)), rows: Vec::new() })
+    }
+
+    fn url(&self, tls: bool, key: &str) -> Result<RtmpUrl> {
+        let media = &self.world.media;
+        Ok(if tls {
+            RtmpUrl::tls(media.rtmps.as_deref().context("no RTMPS port")?, "live", key)
+        } else {
+            media.publish_url(key)
+        })
+    }
+
+    /// Judges the stream that a client publishes as `key`.
+    async fn seen(&mut self, client: &str, transport: &str, codec: &str, key: &str) -> Result<()> {
+        let list = self.world.media.playlist(key, Duration::from_secs(40)).await.with_context(|| {
+            format!("{client}, {transport}, {codec}:\n{}", self.world.media.program.log_tail(10))
+        })?;
+        let codecs = list.lines().find_map(|line| line.split("CODECS=\"").nth(1)?.split('"').next());
+        let codecs = codecs.unwrap_or("?").to_owned();
+        let report = llhls::check(&self.world.media.hls(key), JUDGED).await?;
+        report.no_must_broken(&[]).with_context(|| format!("{client}, {transport}, {codec}"))?;
+        self.row(client, transport, codec, &format!("seen: `{codecs}`, decodes, no rule broken"));
+        Ok(())
+    }
+
+    fn row(&mut self, client: &str, transport: &str, codec: &str, what: &str) {
+        println!("{client} | {transport} | {codec} | {what}");
+        self.rows.push([client, transport, codec, what].map(str::to_owned).to_vec());
+    }
+}
+
+fn transport(tls: bool) -> &'static str {
+    if tls { "RTMPS" } else { "RTMP" }
+}
+
+async fn ffmpeg(matrix: &mut Matrix) -> Result<()> {
+    for tls in [false, true] {
+        let key = format!("ffmpeg-{tls}");
+        let _publisher = Ffmpeg::publish(&Source::default(), &matrix.url(tls, &key)?)?;
+        matrix.seen("ffmpeg (Debian 12)", transport(tls), "H.264, AAC", &key).await?;
+    }
+    let reason = "impossible: its FLV muxer (5.1) carries neither, Enhanced RTMP came with ffmpeg 6.1";
+    matrix.row("ffmpeg (Debian 12)", "both", "HEVC, AV1", reason);
+    Ok(())
+}
+
+async fn gstreamer(matrix: &mut Matrix) -> Result<()> {
+    for tls in [false, true] {
+        let key = format!("gst-{tls}");
+        let url = matrix.url(tls, &key)?;
+        // The test's certificate is nobody's.
+        let flags = if tls { " tls-validation-flags=no-flags" } else { "" };
+        let pipeline = format!(
+            "flvmux name=mux streamable=true ! rtmp2sink location={url}{flags} \
+             videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=30/1 ! \
+             x264enc tune=zerolatency speed-preset=ultrafast bitrate=800 key-int-max=60 ! h264parse ! queue ! mux. \
+             audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! avenc_aac ! aacparse ! queue ! mux."
+        );
+        let mut command = Command::new("gst-launch-1.0");
+        command.arg("-q").args(pipeline.split_whitespace());
+        let _publisher = Program::start("gst-launch-1.0", command)?;
+        matrix.seen("GStreamer rtmp2sink", transport(tls), "H.264, AAC", &key).await?;
+    }
+    let reason = "impossible: flvmux of GStreamer 1.22 carries neither";
+    matrix.row("GStreamer rtmp2sink", "both", "HEVC, AV1", reason);
+    Ok(())
+}
+
+async fn rml(matrix: &mut Matrix) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("source.flv");
+    Source::default().seconds(25).write_flv(&file).await?;
+    let legacy = flv::read(&file)?;
+    let sound: Vec<Tag> = legacy.iter().filter(|tag| tag.kind != flv::VIDEO).cloned().collect();
+    let hevc = enhanced::together([sound, enhanced::tags(Codec::Hevc, 25).await?]);
+    let said: Vec<Tag> = legacy.iter().filter(|tag| tag.kind == flv::SCRIPT).cloned().collect();
+    let av1 = [said, enhanced::tags(Codec::Av1, 25).await?, enhanced::tags(Codec::Opus, 25).await?];
+    let av1 = enhanced::together(av1);
+    for (codec, tags) in [("H.264, AAC", legacy), ("HEVC, AAC", hevc), ("AV1, Opus", av1)] {
+        for tls in [false, true] {
+            let key = format!("rml-{}-{tls}", &codec[..3].replace('.', ""));
+            let url = matrix.url(tls, &key)?;
+            let mut session = if tls {
+                let socket = TcpStream::connect(&url.address).await?;
+                let name = ServerName::try_from("localhost")?;
+                Session::publish_on(matrix.certificate.connect(name, socket).await?, &url).await?
+            } else {
+                Session::publish(&url).await?
+            };
+            let tags = tags.clone();
+            let mut sending = JoinSet::new();
+            sending.spawn(async move {
+                let start = tokio::time::Instant::now();
+                for tag in &tags {
+                    tokio::time::sleep_until(start + Duration::from_millis(u64::from(tag.timestamp))).await;
+                    session.send(tag, tag.timestamp).await?;
+                }
+                anyhow::Ok(())
+            });
+            matrix.seen("rml_rtmp's client", transport(tls), codec, &key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A home of OBS with one empty scene that streams to `url` at once.
+fn obs_home(folder: &Path, url: &RtmpUrl) -> Result<()> {
+    let basic = folder.join("obs-studio/basic");
+    let profile = basic.join("profiles/weir");
+    std::fs::create_dir_all(&profile)?;
+    std::fs::create_dir_all(basic.join("scenes"))?;
+    std::fs::write(
+        folder.join("obs-studio/global.ini"),
+        "[General]\nFirstRun=true\nLastVersion=486539266\nEnableAutoUpdates=false\n[Basic]\nProfile=weir\n\
+         ProfileDir=weir\nSceneCollection=weir\nSceneCollectionFile=weir\n",
+    )?;
+    std::fs::write(
+        profile.join("basic.ini"),
+        "[General]\nName=weir\n[Output]\nMode=Simple\n[SimpleOutput]\nVBitrate=800\nABitrate=96\n\
+         StreamEncoder=x264\nPreset=ultrafast\nUseAdvanced=true\nx264Settings=keyint=60 min-keyint=60\n\
+         [Video]\nBaseCX=640\nBaseCY=360\nOutputCX=640\nOutputCY=360\nFPSCommon=30\n",
+    )?;
+    let service = serde_json::json!({
+        "type": "rtmp_custom",
+        "settings": { "server": url.server(), "key": url.key, "use_auth": false },
+    });
+    std::fs::write(profile.join("service.json"), service.to_string())?;
+    let scene = serde_json::json!({
+        "current_scene": "Scene", "current_program_scene": "Scene", "name": "weir",
+        "scene_order": [{ "name": "Scene" }],
+        "sources": [{ "id": "scene", "name": "Scene", "settings": { "id_counter": 1, "items": [] } }],
+    });
+    std::fs::write(basic.join("scenes/weir.json"), scene.to_string())?;
+    Ok(())
+}
+
+async fn obs(matrix: &mut Matrix) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    obs_home(home.path(), &matrix.url(false, "obs")?)?;
+    let mut command = Command::new("xvfb-run");
+    command
+        .args([
+            "-a",
+            "-s",
+            "-screen 0 1280x720x24",
+            "obs",
+            "--multi",
+            "--startstreaming",
+            "--minimize-to-tray",
+        ])
+        .args(["--disable-updater", "--profile", "weir", "--collection", "weir"])
+        .env("XDG_CONFIG_HOME", home.path())
+        .env("LIBGL_ALWAYS_SOFTWARE", "1");
+    let mut program = Program::start("obs", command)?;
+    let name = "OBS Studio (Debian 12) under Xvfb";
+    let seen = matrix.seen(name, "RTMP", "H.264, AAC", "obs").await;
+    // xvfb-run ends its server when it is told to end.
+    program.signal(Signal::TERM)?;
+    program.ended(Duration::from_secs(15)).await?;
+    seen?;
+    let reason =
+        "not tried: its RTMP library trusts the machine's authorities only, and a test leaves those alone";
+    matrix.row(name, "RTMPS", "H.264, AAC", reason);
+    let reason = "impossible: OBS 29.0 sends H.264 only by RTMP, Enhanced RTMP came with 29.1";
+    matrix.row(name, "both", "HEVC, AV1", reason);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "soak: every encoder, one after the other"]
+async fn every_encoder_publishes_what_it_can() -> Result<()> {
+    let mut matrix = Matrix::begin().await?;
+    ffmpeg(&mut matrix).await?;
+    gstreamer(&mut matrix).await?;
+    rml(&mut matrix).await?;
+    obs(&mut matrix).await?;
+    let table = Table {
+        name: "interop",
+        title: "Each published for some seconds; its LL-HLS was followed and judged by the rules that \
+                `make test` holds all renditions to, and decoded by ffmpeg."
+            .into(),
+        columns: vec!["client", "transport", "codecs", "result"],
+        rows: std::mem::take(&mut matrix.rows),
+    };
+    println!("{}", table.markdown());
+    if std::env::var_os("WEIR_ROWS").is_some() {
+        table.write(&PathBuf::from(repository()).join("docs/interop.md"))?;
+    }
+    Ok(())
+}
