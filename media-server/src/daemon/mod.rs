@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, Readiness};
 use crate::admission::{Outbox, SharedEndpoint};
 use crate::config::{self, Config, ConfigError};
-use crate::ingest::{Desk, Pending};
+use crate::ingest::{Desk, Forwarder, Pending};
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::restream::Restreams;
@@ -145,7 +145,7 @@ impl Daemon {
             admission,
             outbox,
             directory: directory.clone(),
-            forward: restreams.forwarder(),
+            forward: forwarder(&restreams),
             rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
             pending: Pending::default(),
             metrics: metrics.clone(),
@@ -231,6 +231,12 @@ impl Daemon {
             }
         }
     }
+}
+
+/// What ingest calls with where a stream goes.
+fn forwarder(restreams: &Restreams) -> Forwarder {
+    let restreams = restreams.clone();
+    Arc::new(move |stream, urls| restreams.set(stream, urls))
 }
 
 /// Resolves when every event has been acknowledged. Asked only at a stop, so it may ask now and then.

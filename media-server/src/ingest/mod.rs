@@ -18,8 +18,11 @@ use wire::rtmp::PushUrl;
 pub use pending::Pending;
 
 use crate::admission::{Admission, Outbox};
-use crate::live::{Directory, Forwarder, Settings};
+use crate::live::{Directory, Settings, StreamHandle};
 use crate::metrics::Metrics;
+
+/// Sends a stream on to these addresses and to no other, until it ends; what already goes there goes on.
+pub type Forwarder = Arc<dyn Fn(&StreamHandle, &[PushUrl]) + Send + Sync>;
 
 /// Where a stream is sent on to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use media::segmenter::Targets;
 pub use directory::{Directory, DropOutcome, PublishError, StreamHandle};
 pub use health::Health;
 pub use publisher::{Expect, PublishSpec, Publisher, Role, Track};
-pub use push_state::{Forwarder, PushPhase, PushState};
+pub use push_state::{PushPhase, PushState};
 pub use rendition::{Rendition, Text, View, gzip};
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};

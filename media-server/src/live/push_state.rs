@@ -1,16 +1,10 @@
 //! How a push fares, for API and metrics. Never with the other server's key.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use wire::rtmp::PushUrl;
-
-use super::StreamHandle;
 use crate::metrics::Metrics;
-
-/// Sends a stream on to these addresses and to no other, until it ends; what already goes there goes on.
-pub type Forwarder = Arc<dyn Fn(&StreamHandle, &[PushUrl]) + Send + Sync>;
 
 /// Where a push is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +59,11 @@ impl std::fmt::Debug for PushMetrics {
 }
 
 impl PushState {
-    /// A push that is about to begin.
-    pub fn new(url: &PushUrl, metrics: Metrics) -> Self {
+    /// A push that is about to begin; `target` is its address without the key.
+    pub fn new(target: String, metrics: Metrics) -> Self {
         let now = Now { phase: PushPhase::Connecting, since: SystemTime::now(), error: None };
         Self {
-            target: url.to_string(),
+            target,
             now: Mutex::new(now),
             attempts: AtomicU64::new(0),
             bytes: AtomicU64::new(0),

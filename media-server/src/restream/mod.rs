@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::rtmp::PushUrl;
 
-use crate::live::{Forwarder, PushState, StreamHandle};
+use crate::live::{PushState, StreamHandle};
 use crate::metrics::Metrics;
 use push::Push;
 
@@ -52,13 +52,8 @@ impl Restreams {
         self.authorities.store(Arc::new(authorities));
     }
 
-    /// What ingest calls with where a stream goes.
-    pub fn forwarder(&self) -> Forwarder {
-        let restreams = self.clone();
-        Arc::new(move |stream, urls| restreams.set(stream, urls))
-    }
-
-    fn set(&self, stream: &StreamHandle, urls: &[PushUrl]) {
+    /// Sends a stream to these addresses and to no other, until it ends; what already goes there goes on.
+    pub fn set(&self, stream: &StreamHandle, urls: &[PushUrl]) {
         let name = Arc::clone(&stream.snapshot().name);
         let mut all = self.pushes();
         let pushes = all.entry(Arc::clone(&name)).or_default();
@@ -77,7 +72,7 @@ impl Restreams {
                 tracing::warn!(stream = %name, target = %url, most = MOST, "not pushed: the stream has as many pushes as it may");
                 continue;
             }
-            let state = Arc::new(PushState::new(url, self.metrics.clone()));
+            let state = Arc::new(PushState::new(url.to_string(), self.metrics.clone()));
             let stop = self.stop.child_token();
             let authorities = Arc::clone(&self.authorities);
             let push = Push::new(url.clone(), stream.clone(), Arc::clone(&state), authorities);
