@@ -241,6 +241,8 @@ mod tests {
             (Kind::Stopped, Some(2), Some("left"))
         );
         assert_eq!(stopped.session, started.session);
+        let health = read(fixture!("event-stream-health"));
+        assert_eq!((health.kind, health.seq, health.stream.as_deref()), (Kind::Other, Some(3), Some("ada")));
     }
 
     #[test]

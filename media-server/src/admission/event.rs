@@ -167,6 +167,21 @@ pub(super) mod tests {
         let stopped =
             EventData::Stopped(StoppedData { reason: "left", duration_ms: 60_000, bytes: 18_750_000 });
         assert_eq!(told(2, &stopped), include_str!("../../../fixtures/webhook/event-publish-stopped.json"));
+        let health = EventData::Health(HealthData {
+            bitrate_kbps: 2500,
+            millifps: 29_970,
+            repairs: 3,
+            findings: vec![FindingData {
+                code: "keyframe-interval-long",
+                severity: "warning",
+                text: "Keyframes are up to 8.0 s apart".into(),
+                remedy: "OBS: Settings, Output, Keyframe Interval 2 s".into(),
+                value: Some(8.0),
+                target: Some(4.0),
+                unit: "s",
+            }],
+        });
+        assert_eq!(told(3, &health), include_str!("../../../fixtures/webhook/event-stream-health.json"));
     }
 
     #[test]
