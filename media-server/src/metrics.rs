@@ -80,6 +80,8 @@ pub struct Metrics {
     pub restreams_live: Gauge,
     /// What became of pushes to other servers: `attempt`, `live`, `failed`.
     pub restreams: Family<Outcome, Counter>,
+    /// Events that were lost because too many waited.
+    pub outbox_lost: Counter,
     /// Events waiting for the control plane's acknowledgement.
     pub outbox_pending: Gauge,
 }
@@ -114,6 +116,7 @@ impl Metrics {
             reloads: Family::default(),
             restreams_live: Gauge::default(),
             restreams: Family::default(),
+            outbox_lost: Counter::default(),
             outbox_pending: Gauge::default(),
         };
         metrics.registry = Arc::new(metrics.registered());
@@ -141,6 +144,7 @@ impl Metrics {
         r.register("config_reloads", "Configuration reloads by outcome", self.reloads.clone());
         r.register("restreams_live", "Pushes that another server takes", self.restreams_live.clone());
         r.register("restreams", "Pushes by what became of them", self.restreams.clone());
+        r.register("outbox_lost", "Events lost because too many waited", self.outbox_lost.clone());
         r.register("outbox_pending", "Events not yet acknowledged", self.outbox_pending.clone());
         r
     }

@@ -16,7 +16,7 @@ use weir_tests::{
     world::{MediaServer, Plan},
 };
 
-const RUNG: &str = "[profiles.default]\nrungs = [{ name = \"240p\", height = 240, fps = 30, video_bitrate = \"400k\", \
+const RUNG: &str = "[profiles.default]\nrungs = [{ name = \"low\", height = 240, fps = 30, video_bitrate = \"400k\", \
     audio_bitrate = \"96k\", codec = \"h264\" }]\n";
 
 /// Rules that may wait: trick play (R67).
@@ -88,7 +88,7 @@ async fn av1_is_decoded_for_a_rung() -> Result<()> {
     let tags = enhanced::tags(Codec::Av1, 20).await?;
     let _publisher = send(&world.media, "av1", tags);
     wait::until("a rung of it", Duration::from_secs(15), || async {
-        let url = format!("{}/live/av1/240p/index.m3u8", world.media.http);
+        let url = format!("{}/live/av1/low/index.m3u8", world.media.http);
         Ok(world.client.get(&url).await?.text().contains("#EXTINF").then_some(()))
     })
     .await

@@ -110,7 +110,10 @@ impl Run {
         let mut ladder = ladder::plan(&source, source.frame_rate, &self.profile);
         self.missing = ladder.dropped.iter().map(|(name, why)| (name.clone(), why.to_string())).collect();
         ladder.rungs.retain(|rung| {
-            let own = sent.iter().any(|name| **name == *rung.name);
+            let lines = rung.width.min(rung.height);
+            let own = self.others.iter().any(|other| {
+                *other.track.rendition.name == *rung.name || short_side(other.source.format.as_ref()) == lines
+            });
             if own {
                 self.missing.push((rung.name.clone(), "the publisher sends it itself".into()));
             }

@@ -1,6 +1,6 @@
 //! Access units → the bodies of RTMP media messages (FLV 10.1 annex E; Enhanced RTMP v2 where a codec needs it).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use media::{AccessUnit, AudioFormat, Span, VideoFormat};
 use wire::amf0::{self, Value};
 
@@ -97,7 +97,6 @@ pub(super) fn metadata(video: Option<&VideoFormat>, audio: Option<&AudioFormat>,
     let mut out = BytesMut::new();
     let values = [Value::string("@setDataFrame"), Value::string("onMetaData"), Value::EcmaArray(all)];
     amf0::encode_all(&values, &mut out);
-    out.put_slice(&[]);
     out.freeze()
 }
 

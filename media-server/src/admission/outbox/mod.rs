@@ -205,6 +205,7 @@ impl Shared {
             gone
         };
         if let Some(gone) = gone {
+            self.metrics.outbox_lost.inc();
             let lost = self.lost.fetch_add(1, Ordering::Relaxed).saturating_add(1);
             let (id, health, most) = (gone.id.as_str(), gone.health, self.most);
             tracing::warn!(id, health, most, lost, "outbox is full: its oldest event is lost");
