@@ -18,8 +18,8 @@ use crate::metrics::{FindingLabels, Metrics};
 pub(super) const PACE: Duration = Duration::from_secs(1);
 /// The control plane is told this often where nothing changes; at once where something does.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
-/// Between two samples of the sound.
-const HEARD_EVERY: Span = Span::from_millis(2000);
+/// Between two samples of the sound: the most expensive thing that the doctor does.
+const HEARD_EVERY: Span = Span::from_millis(5000);
 
 /// Watches over one publish session.
 pub(super) struct Checkup {

@@ -14,8 +14,8 @@ use symphonia_core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDec
 use symphonia_core::packet::PacketRef;
 use symphonia_core::units;
 
-/// Frames that are decoded in a row: a quarter of a second at 48 kHz.
-const FRAMES: u32 = 12;
+/// Frames that are decoded in a row: an eighth of a second at 48 kHz.
+const FRAMES: u32 = 6;
 /// The first of them has no predecessor to overlap with and sounds half as loud.
 const LEAD_IN: u32 = 1;
 
