@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod browser;
+pub mod certificate;
 pub mod clock;
 pub mod http_client;
 pub mod ladder;

@@ -125,14 +125,14 @@ impl Plan {
         let control = match &mut self.control {
             Some(settings) => {
                 // Each has to know where the other is, so two ports are settled before either starts.
-                let (hls, admin) = (free_port()?, free_port()?);
+                let (hls, admin) = (free_address()?, free_address()?);
                 settings.merge(&format!(
-                    "[media_server]\nadmin_url = \"http://127.0.0.1:{admin}\"\n\
-                     public_hls_url = \"http://127.0.0.1:{hls}\"\n"
+                    "[media_server]\nadmin_url = \"http://{admin}\"\n\
+                     public_hls_url = \"http://{hls}\"\n"
                 ));
                 let control = ControlPlane::start(self.folder.path(), settings, &client).await?;
                 self.media.merge(&format!(
-                    "[http]\nlisten = \"127.0.0.1:{hls}\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
+                    "[http]\nlisten = \"{hls}\"\n[admin]\nlisten = \"{admin}\"\n\
                      [admission]\nmode = \"webhook\"\nurl = \"{}/internal/hooks/publish\"\n",
                     control.http
                 ));
@@ -299,9 +299,9 @@ impl World {
     }
 }
 
-/// A port that nobody has at the moment.
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// An address of this machine, with a port that nobody has at the moment.
+pub fn free_address() -> Result<String> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 fn path(path: &Path) -> Result<&str> {

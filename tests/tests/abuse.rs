@@ -141,6 +141,18 @@ async fn a_flood_of_tiny_messages_ends_its_sender() -> Result<()> {
         anyhow::ensure!(start.elapsed() < Duration::from_secs(10), "the flood goes on");
     }
     println!("a flood of tiny messages was ended after {:?}", start.elapsed());
+    // The same from somebody who has not even said what it wants.
+    let mut flood = BytesMut::new();
+    for _ in 0..2000 {
+        chunks::message(&mut flood, 2, 4, 0, 0, &[0, 3, 0, 0, 0, 0], 128);
+    }
+    let start = Instant::now();
+    let mut stranger = open(&beside.world.media.rtmp).await?.socket;
+    while stranger.write_all(&flood).await.is_ok() {
+        anyhow::ensure!(start.elapsed() < Duration::from_secs(8), "a stranger's flood goes on");
+    }
+    println!("a stranger's flood was ended after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "only its deadline ended it");
     beside.end("tiny messages", &["messages a second", "tiny"]).await?;
     Ok(())
 }

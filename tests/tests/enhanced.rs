@@ -35,11 +35,7 @@ fn send(server: &MediaServer, key: &str, tags: Vec<Tag>) -> JoinSet<Result<()>> 
     let mut task = JoinSet::new();
     task.spawn(async move {
         let mut session = Session::publish(&url).await?;
-        let start = tokio::time::Instant::now();
-        for tag in &tags {
-            tokio::time::sleep_until(start + Duration::from_millis(u64::from(tag.timestamp))).await;
-            session.send(tag, tag.timestamp).await?;
-        }
+        session.play(&tags).await?;
         // The connection stays: what comes now is silence.
         tokio::time::sleep(Duration::from_secs(5)).await;
         Ok(())

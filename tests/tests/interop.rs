@@ -2,17 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use tokio::{net::TcpStream, process::Command, task::JoinSet};
-use tokio_rustls::TlsConnector;
+use tokio::{process::Command, task::JoinSet};
 use weir_tests::{
     bench::table::Table,
+    certificate::{self, Trust},
     llhls,
     program::{Program, repository},
     publisher::{
@@ -29,32 +27,17 @@ const JUDGED: Duration = Duration::from_secs(8);
 
 struct Matrix {
     world: World,
-    certificate: TlsConnector,
+    certificate: Trust,
     rows: Vec<Vec<String>>,
 }
 
 impl Matrix {
     async fn begin() -> Result<Self> {
         let plan = Plan::open()?.pass_through();
-        let folder = plan.folder().display().to_string();
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
-        std::fs::write(plan.folder().join("key.pem"), made.signing_key.serialize_pem())?;
-        std::fs::write(plan.folder().join("cert.pem"), made.cert.pem())?;
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone())?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let world = plan
-            .media(&format!(
-                "[tls]\ncert_file = \"{folder}/cert.pem\"\nkey_file = \"{folder}/key.pem\"\n\
-                 [rtmp]\ntls_listen = \"127.0.0.1:0\"\n"
-            ))
-            .start()
-            .await?;
-        Ok(Self { world, certificate: TlsConnector::from(Arc::new(config)), rows: Vec::new() })
+        let certificate = certificate::make(plan.folder())?;
+        let settings = certificate::settings(plan.folder(), "127.0.0.1:0");
+        let world = plan.media(&settings).start().await?;
+        Ok(Self { world, certificate, rows: Vec::new() })
     }
 
     fn url(&self, tls: bool, key: &str) -> Result<RtmpUrl> {
@@ -137,22 +120,13 @@ async fn rml(matrix: &mut Matrix) -> Result<()> {
             let key = format!("rml-{}-{tls}", &codec[..3].replace('.', ""));
             let url = matrix.url(tls, &key)?;
             let mut session = if tls {
-                let socket = TcpStream::connect(&url.address).await?;
-                let name = ServerName::try_from("localhost")?;
-                Session::publish_on(matrix.certificate.connect(name, socket).await?, &url).await?
+                Session::publish_on(matrix.certificate.connect(&url.address).await?, &url).await?
             } else {
                 Session::publish(&url).await?
             };
             let tags = tags.clone();
             let mut sending = JoinSet::new();
-            sending.spawn(async move {
-                let start = tokio::time::Instant::now();
-                for tag in &tags {
-                    tokio::time::sleep_until(start + Duration::from_millis(u64::from(tag.timestamp))).await;
-                    session.send(tag, tag.timestamp).await?;
-                }
-                anyhow::Ok(())
-            });
+            sending.spawn(async move { session.play(&tags).await });
             matrix.seen("rml_rtmp's client", transport(tls), codec, &key).await?;
         }
     }

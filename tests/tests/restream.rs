@@ -1,6 +1,6 @@
 //! A live stream is sent on to other servers: nginx-rtmp and ffmpeg take it, dead and stuck ones harm nobody.
 
-use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
@@ -12,19 +12,16 @@ use tokio::{
 };
 use weir_tests::{
     bench::nginx::Nginx,
+    certificate,
     program::Program,
     publisher::{Ffmpeg, Source},
     vigil::Vigil,
     wait,
-    world::{Plan, World},
+    world::{Plan, World, free_address},
 };
 
 /// The edge of the stream that is sent on may not pause for longer.
 const EDGE: Duration = Duration::from_millis(1500);
-
-fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
 
 /// ffmpeg as a server for one publisher, which it writes to a file.
 fn receiver(address: &str, file: &Path) -> Result<Program> {
@@ -166,17 +163,16 @@ async fn a_server_that_stops_reading_slows_nobody() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_by_tls_checks_the_certificate() -> Result<()> {
     let plan = Plan::open()?.pass_through();
-    let folder = plan.folder().display().to_string();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
-    std::fs::write(plan.folder().join("key.pem"), made.signing_key.serialize_pem())?;
-    std::fs::write(plan.folder().join("cert.pem"), made.cert.pem())?;
+    certificate::make(plan.folder())?;
+    let ca_file = plan.folder().join("cert.pem").display().to_string();
     let address = free_address()?;
     let port = address.rsplit(':').next().context("no port")?;
     // The same daemon receives what it sends; 127.0.0.1 is not in the certificate.
+    let settings = certificate::settings(plan.folder(), &address);
     let world = plan
+        .media(&settings)
         .media(&format!(
-            "[tls]\ncert_file = \"{folder}/cert.pem\"\nkey_file = \"{folder}/key.pem\"\n\
-             [rtmp]\ntls_listen = \"{address}\"\n[restream]\nca_file = \"{folder}/cert.pem\"\ntargets = [\n\
+            "[restream]\nca_file = \"{ca_file}\"\ntargets = [\n\
              {{ stream = \"on\", url = \"rtmps://localhost:{port}/live/safe\" }},\n\
              {{ stream = \"on\", url = \"rtmps://127.0.0.1:{port}/live/wrong\" }},\n]\n"
         ))
@@ -217,5 +213,27 @@ async fn admission_names_a_push() -> Result<()> {
     let world = plan.media(&format!("[admission]\nmode = \"webhook\"\nurl = \"{url}\"\n")).start().await?;
     let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("any-key"))?;
     becomes(&world, &nginx.address, "live", Duration::from_secs(15)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_alone_is_sent_on() -> Result<()> {
+    let plan = Plan::open()?.pass_through();
+    let address = free_address()?;
+    let file = plan.folder().join("sound.flv");
+    let mut taker = receiver(&address, &file)?;
+    let target = format!("rtmp://{address}/live/taken");
+    let world = plan
+        .media(&format!("[restream]\ntargets = [{{ stream = \"on\", url = \"{target}\" }}]\n"))
+        .start()
+        .await?;
+    let _publisher = Ffmpeg::publish(&Source::default().audio_only(), &world.media.publish_url("on"))?;
+    wait::until("some seconds of sound", Duration::from_secs(20), || async {
+        Ok((push(&world, "on", &address).await?["bytes"].as_u64() > Some(40_000)).then_some(()))
+    })
+    .await?;
+    taker.signal(Signal::INT)?;
+    taker.ended(Duration::from_secs(10)).await?;
+    assert!(std::fs::metadata(&file)?.len() > 20_000, "ffmpeg took no sound");
     Ok(())
 }

@@ -1,49 +1,27 @@
 //! Publishing by TLS: RTMPS on a port of its own, with a certificate that is renewed while publishers stay.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
-use tokio_rustls::TlsConnector;
 use weir_tests::{
+    certificate::{self, Trust},
     publisher::{Ffmpeg, Session, Source, flv},
     rtmp_url::RtmpUrl,
     wait,
     world::{Plan, World},
 };
 
-/// Makes a certificate for `localhost`, puts it where the daemon reads it, and gives a client that trusts only it.
-fn certificate(folder: &Path) -> Result<TlsConnector> {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
-    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem())?;
-    std::fs::write(folder.join("cert.pem"), made.cert.pem())?;
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone())?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-async fn world() -> Result<(World, TlsConnector)> {
+async fn world() -> Result<(World, Trust)> {
     let plan = Plan::open()?.pass_through();
-    let client = certificate(plan.folder())?;
-    let folder = plan.folder().display().to_string();
-    let plan = plan.media(&format!(
-        "[tls]\ncert_file = \"{folder}/cert.pem\"\nkey_file = \"{folder}/key.pem\"\n[rtmp]\ntls_listen = \"127.0.0.1:0\"\n"
-    ));
-    Ok((plan.start().await?, client))
+    let client = certificate::make(plan.folder())?;
+    let settings = certificate::settings(plan.folder(), "127.0.0.1:0");
+    Ok((plan.media(&settings).start().await?, client))
 }
 
-async fn publish(world: &World, client: &TlsConnector, key: &str) -> Result<Session> {
+async fn publish(world: &World, client: &Trust, key: &str) -> Result<Session> {
     let address = world.media.rtmps.clone().context("no RTMPS port")?;
-    let socket = TcpStream::connect(&address).await?;
-    let name = ServerName::try_from("localhost")?;
-    let socket = client.connect(name, socket).await?;
-    Session::publish_on(socket, &RtmpUrl::new(&address, "live", key)).await
+    Session::publish_on(client.connect(&address).await?, &RtmpUrl::new(&address, "live", key)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +55,7 @@ async fn a_renewed_certificate_is_used_and_publishers_stay() -> Result<()> {
     world.media.program.line("the old one stays", Duration::from_secs(15)).await?;
     publish(&world, &old, "other").await.context("the old certificate is gone")?;
 
-    let new = certificate(world.folder())?;
+    let new = certificate::make(world.folder())?;
     wait::until("the new certificate", Duration::from_secs(15), || async {
         Ok(publish(&world, &new, "another").await.ok().map(drop))
     })

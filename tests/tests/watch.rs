@@ -87,3 +87,16 @@ async fn a_live_channel_plays_at_the_edge_without_a_stall() -> Result<()> {
     assert!(played >= AFTER_THE_KILL.as_secs_f64() - 1.0, "{played:.1} s played: {after}");
     browser.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_media_servers_own_page_plays() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("own"))?;
+    world.media.playlist("own", Duration::from_secs(15)).await?;
+    let browser = Browser::start().await?;
+    browser.open(&format!("{}/live/own/", world.media.http)).await?;
+    let plays = "document.getElementById('video').currentTime > 3";
+    browser.until(plays, Duration::from_secs(20)).await?;
+    browser.until("document.getElementById('state').textContent === 'live'", Duration::from_secs(5)).await?;
+    browser.close().await
+}

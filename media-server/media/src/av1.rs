@@ -1,16 +1,7 @@
 //! AV1 as the house carries it: the configuration record in, `VideoFormat` and codec string out; temporal units in the
 //! low-overhead format (AV1 Bitstream & Decoding Process, 5.2; AV1 in ISO-BMFF 2.4) without temporal delimiters.
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::arithmetic_side_effects
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod intake;
 mod obu;

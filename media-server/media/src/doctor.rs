@@ -6,11 +6,6 @@
 //! and goes when the cause has been gone for one ([`Code::appears_after`], [`Code::clears_after`]), so the list does
 //! not flicker. All times are of the arrival clock that the caller gives, of any origin.
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
-
 mod arrivals;
 mod code;
 mod finding;

@@ -4,16 +4,7 @@
 //! Nothing here decodes pictures. Reading a config fails with a reason a broadcaster can act on; reading an access
 //! unit never fails, it answers what to keep and what was repaired ([`Intake`]).
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::arithmetic_side_effects
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod annexb;
 mod intake;
@@ -24,6 +15,7 @@ mod vui;
 
 pub use annexb::{annex_b_nals, from_annex_b};
 pub use intake::{Damages, Intake, Picture};
+pub(crate) use nal::widen;
 pub use nal::{Damaged, Nals, ParameterSets, is_idr, kind, nal_kind, nals, parameter_sets};
 pub use record::{Config, config_record, format};
 pub use sps::{Colour, Sps, sps};

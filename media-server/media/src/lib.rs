@@ -1,6 +1,12 @@
 //! Weir's media vocabulary and packaging. Pure: no tokio, no file system, no clock, no environment; time is an
 //! argument.
 
+// Whatever is parsed here came from a stranger. (Where lengths are added up, a module denies unchecked arithmetic too.)
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
 pub mod aac;
 pub mod av1;
 mod bits;

@@ -1,15 +1,6 @@
 //! Opus as the house carries it: the identification header (RFC 7845 5.1) in, `AudioFormat` out; packets of RFC 6716.
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::arithmetic_side_effects
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -16,10 +16,6 @@
 //!
 //! What it is not: a buffer or a gate. Each unit is answered at once, also audio that comes long before video.
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
 // `arithmetic_side_effects` is not among them: it does not know that Timestamp and Span saturate.
 
 mod cadence;

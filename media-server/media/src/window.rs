@@ -1,10 +1,5 @@
 //! The rolling window of one rendition: which segments are listed, which are only kept for late requests, and what
 //! has been measured. All times are media time, so a stalled stream loses nothing.
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ pub(super) enum Excess {
     #[error("more than {MESSAGES_A_SECOND} messages a second came: no encoder sends that")]
     Messages,
     /// Too large a picture.
-    #[error("the video is {is:?} pixels: this stream may send {may:?}, lower the output resolution")]
+    #[error("the video is {}x{} pixels: this stream may send {}x{}, lower the output resolution", .is.0, .is.1, .may.0, .may.1)]
     Size {
         /// Width and height.
         is: (u32, u32),
@@ -94,26 +94,26 @@ impl Budget {
         }
         Ok(())
     }
+}
 
-    /// A picture of this format comes. A picture may stand upright where a lying one of its size may pass.
-    pub(super) fn video(&self, format: &VideoFormat) -> Result<(), Excess> {
-        let Limits { width, height, fps, .. } = self.limits;
-        let is = (format.width, format.height);
-        let sides = |(a, b): (u32, u32)| (a.max(b), a.min(b));
-        let open = |limit: u32| if limit == 0 { u32::MAX } else { limit };
-        let (long, short) = sides(is);
-        let (may_long, may_short) = sides((open(width), open(height)));
-        if long > may_long || short > may_short {
-            return Err(Excess::Size { is, may: (width, height) });
-        }
-        if let Some((frames, seconds)) = format.frame_rate {
-            let rate = (f64::from(frames) / f64::from(seconds.max(1))).round() as u32;
-            if fps > 0 && rate > fps {
-                return Err(Excess::FrameRate { is: rate, may: fps });
-            }
-        }
-        Ok(())
+/// Whether pictures of this format may come. A picture may stand upright where a lying one of its size may pass.
+pub(super) fn fits(limits: &Limits, format: &VideoFormat) -> Result<(), Excess> {
+    let Limits { width, height, fps, .. } = *limits;
+    let is = (format.width, format.height);
+    let sides = |(a, b): (u32, u32)| (a.max(b), a.min(b));
+    let open = |limit: u32| if limit == 0 { u32::MAX } else { limit };
+    let (long, short) = sides(is);
+    let (may_long, may_short) = sides((open(width), open(height)));
+    if long > may_long || short > may_short {
+        return Err(Excess::Size { is, may: (width, height) });
     }
+    if let Some((frames, seconds)) = format.frame_rate {
+        let rate = (f64::from(frames) / f64::from(seconds.max(1))).round() as u32;
+        if fps > 0 && rate > fps {
+            return Err(Excess::FrameRate { is: rate, may: fps });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -161,10 +161,10 @@ mod tests {
             frame_rate: Some(rate),
             config: bytes::Bytes::new(),
         };
-        assert_eq!(budget.video(&format(1920, 1080, (30_000, 1001))), Ok(()));
-        assert_eq!(budget.video(&format(1080, 1920, (30, 1))), Ok(()));
-        assert!(budget.video(&format(2560, 1440, (30, 1))).is_err());
-        assert_eq!(budget.video(&format(1280, 720, (60, 1))), Err(Excess::FrameRate { is: 60, may: 30 }));
+        assert_eq!(fits(&limits, &format(1920, 1080, (30_000, 1001))), Ok(()));
+        assert_eq!(fits(&limits, &format(1080, 1920, (30, 1))), Ok(()));
+        assert!(fits(&limits, &format(2560, 1440, (30, 1))).is_err());
+        assert_eq!(fits(&limits, &format(1280, 720, (60, 1))), Err(Excess::FrameRate { is: 60, may: 30 }));
         assert_eq!(budget.spend(start + Duration::from_mins(1), 1, 1), Ok(()));
         assert_eq!(budget.spend(start + Duration::from_secs(61), 1, 1), Err(Excess::Duration(60)));
     }

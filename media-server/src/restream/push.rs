@@ -88,7 +88,10 @@ impl Push {
         };
         self.state.live();
         tracing::info!(stream = %self.name, target = %self.url, "push is live");
-        let sending = Sending { client, writer, state: &self.state, began: None, video: None, audio: None };
+        // Sound alone has no keyframe to wait for.
+        let sound_only = self.stream.snapshot().source_video.is_none();
+        let state = &self.state;
+        let sending = Sending { client, writer, state, sound_only, began: None, video: None, audio: None };
         match sending.serve(self.stream.tap(), reader).await {
             Ok(()) => "the stream has nothing more to send".into(),
             Err(error) => error,
@@ -125,6 +128,7 @@ struct Sending<'a> {
     client: PushClient,
     writer: WriteHalf<Box<dyn Line>>,
     state: &'a PushState,
+    sound_only: bool,
     /// The first keyframe's time: zero for the other server.
     began: Option<Timestamp>,
     /// The formats that it knows.
@@ -156,8 +160,7 @@ impl Sending<'_> {
                     Ok(unit) => {
                         whole |= match &unit {
                             Tapped::Video(_, unit) => unit.keyframe,
-                            // Sound alone has no keyframes to wait for.
-                            Tapped::Audio(..) => self.video.is_none() && self.began.is_some(),
+                            Tapped::Audio(..) => self.sound_only,
                         };
                         if whole {
                             self.unit(unit).await?;

@@ -93,20 +93,29 @@ impl Certificate {
     pub async fn renewed(self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let Some(old) = self.files().clone() else { continue };
-            let new = Files::now(&old.certificate, &old.key);
-            if new == old {
-                continue;
+            let certificate = self.clone();
+            // The files may lie on a slow disk.
+            if let Err(error) = tokio::task::spawn_blocking(move || certificate.renew()).await {
+                tracing::error!(%error, "the certificate could not be looked at");
             }
-            match self.set(&new.certificate, &new.key) {
-                Ok(()) => {
-                    tracing::info!(file = %new.certificate.display(), "the renewed certificate is in use");
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the renewed certificate is not used; the old one stays");
-                    // Said once; looked at again when the files change again.
-                    *self.files() = Some(new);
-                }
+        }
+    }
+
+    /// Takes the files into use where they are other ones.
+    fn renew(&self) {
+        let Some(old) = self.files().clone() else { return };
+        let new = Files::now(&old.certificate, &old.key);
+        if new == old {
+            return;
+        }
+        match self.set(&new.certificate, &new.key) {
+            Ok(()) => {
+                tracing::info!(file = %new.certificate.display(), "the renewed certificate is in use");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the renewed certificate is not used; the old one stays");
+                // Said once; looked at again when the files change again.
+                *self.files() = Some(new);
             }
         }
     }

@@ -1,7 +1,6 @@
 //! nginx as the peer: from a configuration and a folder of its own, on a free port, as one process.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{net::TcpStream, process::Command};
 
-use crate::{program::Program, wait};
+use crate::{program::Program, wait, world::free_address};
 
 /// Where Debian and Ubuntu put the RTMP module.
 const RTMP_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
@@ -22,10 +21,6 @@ pub struct Nginx {
     pub address: String,
     /// Where its files are.
     pub folder: PathBuf,
-}
-
-fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 impl Nginx {

@@ -171,6 +171,16 @@ impl Session {
         self.writer.write_all(bytes).await.context("the server closed the connection")
     }
 
+    /// Writes tags in real time, once.
+    pub async fn play(&mut self, tags: &[Tag]) -> Result<()> {
+        let start = Instant::now();
+        for tag in tags {
+            tokio::time::sleep_until(start + Duration::from_millis(u64::from(tag.timestamp))).await;
+            self.send(tag, tag.timestamp).await?;
+        }
+        Ok(())
+    }
+
     /// Writes tags in real time, again and again from the first keyframe, until `end`.
     pub async fn replay(&mut self, tags: &[Tag], end: Instant) -> Result<()> {
         let lasts = tags.last().map_or(0, |tag| tag.timestamp) + 33;

@@ -1,11 +1,6 @@
 //! CMAF boxes (ISO/IEC 23000-19, ISO/IEC 14496-12): one init per format, one `moof`+`mdat` per part, one track per file.
 //!
 //! Nothing here decides what a part holds; see `packager`.
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
-
 mod fragment;
 mod init;
 

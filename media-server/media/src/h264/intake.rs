@@ -1,9 +1,9 @@
 //! What a publisher sends as one access unit, made into what the house carries: 4-byte lengths, whole NAL units,
 //! a picture in it. Never an error: a unit that cannot be repaired is dropped and counted.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::nal::{ParameterSets, kind, nal_kind, nals};
+use super::nal::{ParameterSets, kind, nal_kind, nals, widen};
 use super::{annex_b_nals, from_annex_b};
 
 /// An access unit fit to go on.
@@ -129,15 +129,4 @@ fn walk(payload: &Bytes, size: u8) -> Walk {
         }
     }
     walk
-}
-
-/// Rewrites lengths of `size` bytes as lengths of 4.
-fn widen(payload: &Bytes, size: u8) -> Bytes {
-    let mut out = BytesMut::with_capacity(payload.len().saturating_add(64));
-    for nal in nals(payload, size).map_while(Result::ok) {
-        let Ok(length) = u32::try_from(nal.len()) else { continue };
-        out.put_u32(length);
-        out.put_slice(&nal);
-    }
-    out.freeze()
 }

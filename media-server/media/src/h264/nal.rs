@@ -1,6 +1,6 @@
 //! NAL units of a length-prefixed access unit: borrowed slices of its payload, nothing copied.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// NAL unit types (ITU-T H.264 table 7-1) that the house looks at.
 pub mod kind {
@@ -21,6 +21,17 @@ pub mod kind {
 /// nal_unit_type of a NAL unit; 0 (unspecified) for an empty one.
 pub fn nal_kind(nal: &[u8]) -> u8 {
     nal.first().map_or(0, |byte| byte & 0x1f)
+}
+
+/// Rewrites lengths of `size` bytes as lengths of 4.
+pub(crate) fn widen(payload: &Bytes, size: u8) -> Bytes {
+    let mut out = BytesMut::with_capacity(payload.len().saturating_add(64));
+    for nal in nals(payload, size).map_while(Result::ok) {
+        let Ok(length) = u32::try_from(nal.len()) else { continue };
+        out.put_u32(length);
+        out.put_slice(&nal);
+    }
+    out.freeze()
 }
 
 /// A length reaches beyond the payload, or the payload ends within a length: the access unit was cut or is not

@@ -1,9 +1,9 @@
 //! What a publisher sends as one HEVC access unit, made into what the house carries.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Config, kind, nal_kind};
-use crate::h264::{from_annex_b, nals};
+use crate::h264::{from_annex_b, nals, widen};
 use crate::intake::Picture;
 
 /// Takes the access units of one publisher, in order.
@@ -72,15 +72,4 @@ fn walk(payload: &Bytes, size: u8) -> Walk {
         walk.irap |= kind::IRAP.contains(&kind);
     }
     walk
-}
-
-/// Rewrites lengths of `size` bytes as lengths of 4.
-fn widen(payload: &Bytes, size: u8) -> Bytes {
-    let mut out = BytesMut::with_capacity(payload.len().saturating_add(64));
-    for nal in nals(payload, size).map_while(Result::ok) {
-        let Ok(length) = u32::try_from(nal.len()) else { continue };
-        out.put_u32(length);
-        out.put_slice(&nal);
-    }
-    out.freeze()
 }

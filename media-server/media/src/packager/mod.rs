@@ -15,11 +15,6 @@
 //! segment after it carries EXT-X-DISCONTINUITY, in every rendition alike since all see the same edges, and the
 //! timeline starts anew there. A rendition on its own never gets a discontinuity (players stall when renditions
 //! disagree on them): edges that it missed become EXT-X-GAP segments, after which its timeline is true again.
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
-
 mod edges;
 mod part;
 

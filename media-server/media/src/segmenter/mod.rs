@@ -3,11 +3,6 @@
 //! The clock watches the *source* and says at which presentation times segments begin. Every rendition cuts there:
 //! the pass-through rung because the source has an IDR there, encoded rungs because an IDR is forced there, audio at
 //! its nearest frame. It knows nothing of boxes or playlists.
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
-
 mod clock;
 mod targets;
 

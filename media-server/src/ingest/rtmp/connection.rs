@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use wire::rtmp::{Event, Limits, PushUrl, Session, SessionError};
 
 use super::media_messages::{MediaMessages, Refusal};
-use crate::admission::{Client, Decision, EventData, Grant, Outbox, PublishRequest, StoppedData};
+use crate::admission::{self, Client, Decision, EventData, Grant, Outbox, PublishRequest, StoppedData};
 use crate::ingest::budget::Budget;
 use crate::ingest::checkup::{self, Checkup};
 use crate::ingest::pending::Waiting;
@@ -86,6 +86,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         protocol,
         peer,
         desk,
+        budget: Budget::new(admission::Limits::default(), Instant::now()),
         messages: 0,
         counted: session.stats().repairs.by_kind(),
         session,
@@ -116,6 +117,7 @@ struct Connection<'a, S> {
     idle: Duration,
     /// The wire's repairs that the metrics have.
     counted: [(&'static str, u64); 10],
+    budget: Budget,
     /// Messages that the budget has.
     messages: u64,
     /// When the peer last did what it came for: began, published, sent media.
@@ -190,12 +192,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         Ok(fed?)
     }
 
-    /// Holds a publisher to what it may send.
+    /// Holds the peer to what it may send: before it publishes, that is a bound on messages.
     async fn spend(&mut self, now: Instant, bytes: u64) -> Result<(), Closed> {
         let messages = self.session.stats().messages;
         let new = messages.saturating_sub(std::mem::replace(&mut self.messages, messages));
-        let Some(live) = &mut self.live else { return Ok(()) };
-        match live.messages.spend(now, bytes, new) {
+        match self.budget.spend(now, bytes, new) {
             Ok(()) => Ok(()),
             Err(excess) => self.end(Refusal::Excess(excess)).await,
         }
@@ -358,8 +359,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         if may.bitrate_kbps == 0 {
             may.bitrate_kbps = rules.max_bitrate_kbps;
         }
-        let budget = Budget::new(may, Instant::now());
-        let messages = Box::new(MediaMessages::new(publisher.start(), grant.stream.clone(), checkup, budget));
+        self.budget = Budget::new(may, Instant::now());
+        let messages = Box::new(MediaMessages::new(publisher.start(), grant.stream.clone(), checkup, may));
         self.live = Some(Live {
             id,
             stream: grant.stream,
@@ -407,7 +408,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         if out.is_empty() {
             return Ok(());
         }
-        match tokio::time::timeout(WRITE_TIMEOUT, self.socket.write_all(&out)).await {
+        // TLS keeps what the socket does not take at once until it is flushed.
+        let written = async {
+            self.socket.write_all(&out).await?;
+            self.socket.flush().await
+        };
+        match tokio::time::timeout(WRITE_TIMEOUT, written).await {
             Ok(written) => written,
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
         }

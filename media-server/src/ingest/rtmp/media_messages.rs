@@ -12,8 +12,8 @@ use wire::amf0::Value;
 use wire::flv::{self, AudioCodec, AudioPacket, AudioTag, VideoPacket, VideoTag};
 
 use super::further_tracks::FurtherTracks;
-use crate::admission::HealthData;
-use crate::ingest::budget::{Budget, Excess};
+use crate::admission::{HealthData, Limits};
+use crate::ingest::budget::{self, Excess};
 use crate::ingest::checkup::Checkup;
 use crate::live::{Counters, Expect, Publisher};
 
@@ -53,7 +53,7 @@ pub(super) struct MediaMessages {
     intake: VideoIntake,
     further: FurtherTracks,
     checkup: Checkup,
-    budget: Budget,
+    limits: Limits,
     audio: Option<AudioFormat>,
     headerless_since: Option<Instant>,
     frame_rate: Option<(u32, u32)>,
@@ -61,7 +61,7 @@ pub(super) struct MediaMessages {
 
 impl MediaMessages {
     /// A session whose first unit stands at `start`, watched over by `checkup`.
-    pub(super) fn new(start: Timestamp, stream: String, checkup: Checkup, budget: Budget) -> Self {
+    pub(super) fn new(start: Timestamp, stream: String, checkup: Checkup, limits: Limits) -> Self {
         Self {
             stream,
             timeline: Timeline::new(TimelineConfig { clock: Clock::RTMP, start }),
@@ -73,7 +73,7 @@ impl MediaMessages {
             intake: VideoIntake::new(VideoCodec::H264),
             further: FurtherTracks::default(),
             checkup,
-            budget,
+            limits,
             audio: None,
             headerless_since: None,
             frame_rate: None,
@@ -296,7 +296,7 @@ impl MediaMessages {
         self.headerless_since = None;
         if self.video.as_ref() != Some(&format) {
             tracing::info!(stream = %self.stream, codec = format.codec, width = format.width, height = format.height, frame_rate = ?format.frame_rate, "video");
-            self.budget.video(&format)?;
+            budget::fits(&self.limits, &format)?;
             self.video = Some(format.clone());
             publisher.format(Format::Video(format));
         }
@@ -317,11 +317,6 @@ impl MediaMessages {
             return Err(Refusal::NoSequenceHeader { codec, waited: HEADER_PATIENCE });
         }
         Ok(false)
-    }
-
-    /// Bytes and messages that came.
-    pub(super) fn spend(&mut self, now: Instant, bytes: u64, messages: u64) -> Result<(), Excess> {
-        self.budget.spend(now, bytes, messages)
     }
 
     /// Looks the publisher over, about once a second; what it gives is for the control plane.
