@@ -161,6 +161,11 @@ impl Stream {
         (all || video, all || audio)
     }
 
+    /// There is an input besides the one on the air.
+    fn has_another(&self) -> bool {
+        self.primary.is_some() && self.backup.is_some()
+    }
+
     fn held_after(&self) -> Duration {
         let interval = self.run.interval().saturating_mul(INTERVALS);
         HELD_AFTER.max(interval.min(SELDOM))
@@ -180,7 +185,8 @@ impl Stream {
         let silences = feed.into_iter().flat_map(|feed| {
             let all = feed.last_media() + self.held_after();
             let video = feed.last_video + TRACK_HELD_AFTER.max(self.held_after());
-            [feed.last_media() + GIVES_WAY, all, video, feed.last_audio + TRACK_HELD_AFTER]
+            let gives_way = self.has_another().then(|| feed.last_media() + GIVES_WAY);
+            [all, video, feed.last_audio + TRACK_HELD_AFTER].into_iter().chain(gives_way)
         });
         silences.filter(|at| *at > now).chain(held).min()
     }

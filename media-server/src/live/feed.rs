@@ -57,6 +57,8 @@ pub(super) struct Feed {
     /// From the newest keyframe on; sound beside it.
     kept: VecDeque<Arrived>,
     kept_bytes: usize,
+    /// Pictures of the source among what is kept.
+    kept_pictures: usize,
     since: Instant,
     pub(super) last_video: Instant,
     pub(super) last_audio: Instant,
@@ -85,6 +87,7 @@ impl Feed {
             offset: Span::ZERO,
             kept: VecDeque::new(),
             kept_bytes: 0,
+            kept_pictures: 0,
             since: now,
             last_video: now,
             last_audio: now,
@@ -139,6 +142,7 @@ impl Feed {
         let begun = self.has_keyframe() || source_key;
         if begun || arrived.track == Track::Audio {
             self.kept_bytes += arrived.unit.payload.len();
+            self.kept_pictures += usize::from(arrived.track == Track::Video(0));
             self.kept.push_back(arrived.clone());
         }
         if !begun {
@@ -149,6 +153,7 @@ impl Feed {
     /// A keyframe has come: what lies before it is not needed again, but for the sound beside it, which may have come
     /// earlier.
     fn begin_group(&mut self, at: Timestamp) {
+        self.kept_pictures = 0;
         let bytes = &mut self.kept_bytes;
         self.kept.retain(|kept| {
             let stays = kept.track == Track::Audio && kept.unit.pts + kept.unit.duration > at;
@@ -173,15 +178,16 @@ impl Feed {
     fn forget(&mut self) {
         self.kept.clear();
         self.kept_bytes = 0;
+        self.kept_pictures = 0;
     }
 
     fn has_keyframe(&self) -> bool {
-        self.kept.iter().any(|kept| kept.track == Track::Video(0))
+        self.kept_pictures > 0
     }
 
     /// The newest unit of its picture is a keyframe: the best moment to cut to it.
     pub(super) fn is_at_keyframe(&self) -> bool {
-        self.kept.iter().filter(|kept| kept.track == Track::Video(0)).count() == 1
+        self.kept_pictures == 1
     }
 
     /// It can be joined now: it has a keyframe, or has no picture and is not going to have one.

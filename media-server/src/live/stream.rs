@@ -112,8 +112,16 @@ impl Stream {
         let mut batch = Vec::with_capacity(64);
         let mut backup_batch = Vec::with_capacity(64);
         let mut rung_batch = Vec::with_capacity(64);
+        // Set anew only where it would ring too late: the deadline moves with every unit, and a bell too early is
+        // cheaper than a timer for each of them.
+        let mut bell = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             let deadline = [self.deadline, self.run.ready_by(), self.next_look()].into_iter().flatten().min();
+            if let Some(at) = deadline.map(tokio::time::Instant::from_std)
+                && (bell.is_elapsed() || at < bell.deadline())
+            {
+                bell.as_mut().reset(at);
+            }
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
@@ -134,7 +142,7 @@ impl Stream {
                         self.show();
                     }
                 }
-                () = sleep_until(deadline) => {
+                () = &mut bell, if deadline.is_some() => {
                     let mut outcome = self.run.settle();
                     outcome |= self.look();
                     if outcome.changed {
@@ -349,13 +357,6 @@ async fn next_inputs(feed: Option<&mut Feed>, batch: &mut Vec<Input>) -> usize {
 async fn next_rungs(events: Option<&mut mpsc::Receiver<RungEvent>>, batch: &mut Vec<RungEvent>) -> usize {
     match events {
         Some(events) => events.recv_many(batch, 64).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -4,13 +4,14 @@
 //! what the player is sent in the end. Nothing of the read buffer is kept, so a slow trickle pins no memory.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use media::doctor::DoctorConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, timeout_at};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use wire::rtmp::{Event, Limits, PushUrl, Session, SessionError};
 
@@ -129,7 +130,6 @@ struct Live {
     id: String,
     stream: String,
     publisher: Publisher,
-    ended: CancellationToken,
     messages: Box<MediaMessages>,
     /// Health on its way to the outbox: the disk may take long, media does not wait for it.
     telling: JoinSet<()>,
@@ -153,28 +153,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let mut ended = CancellationToken::new();
         let mut checks = tokio::time::interval(checkup::PACE);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Looked at when it rings, not set anew with every read.
+        let mut patience = pin!(tokio::time::sleep(self.idle));
         loop {
-            if let Some(live) = &mut self.live {
-                live.check_up(&self.desk.outbox);
-                ended = live.ended.clone();
-            }
-            let deadline = tokio::time::Instant::from_std(self.heard + self.idle);
             let read = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Closed::Dropped,
                 () = ended.cancelled() => return Closed::Dropped,
-                _ = checks.tick(), if self.live.is_some() => continue,
-                read = timeout_at(deadline, self.socket.read(&mut self.read)) => read,
+                _ = checks.tick(), if self.live.is_some() => {
+                    if let Some(live) = &mut self.live {
+                        live.check_up(&self.desk.outbox);
+                    }
+                    continue;
+                }
+                () = &mut patience => {
+                    let until = self.heard + self.idle;
+                    if until <= Instant::now() {
+                        return Closed::Idle(self.idle);
+                    }
+                    patience.as_mut().reset(until.into());
+                    continue;
+                }
+                read = self.socket.read(&mut self.read) => read,
             };
             let length = match read {
-                Err(_) => return Closed::Idle(self.idle),
-                Ok(Err(error)) if is_hang_up(&error) => return Closed::Left,
-                Ok(Err(error)) => return error.into(),
-                Ok(Ok(0)) => return Closed::Left,
-                Ok(Ok(length)) => length,
+                Err(error) if is_hang_up(&error) => return Closed::Left,
+                Err(error) => return error.into(),
+                Ok(0) => return Closed::Left,
+                Ok(length) => length,
             };
+            let published = self.live.is_some();
             if let Err(closed) = self.feed(length).await {
                 return closed;
+            }
+            if let (Some(live), false) = (&self.live, published) {
+                ended = live.publisher.ended();
             }
         }
     }
@@ -352,7 +365,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         };
         self.desk.outbox.record(&grant.stream, &id, started).await;
         self.restream(&grant, &rules);
-        let ended = publisher.ended();
         let config = DoctorConfig { agent: &self.agent, segment_target: rules.settings.targets.segment };
         let checkup = Checkup::new(config, health, self.desk.metrics.clone(), grant.stream.clone());
         let mut may = grant.limits;
@@ -365,7 +377,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             id,
             stream: grant.stream,
             publisher,
-            ended,
             messages,
             telling: JoinSet::new(),
             since: Instant::now(),
