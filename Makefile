@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run demo build test bench soak lint fuzz web deps
 
-FUZZ_TARGETS := rtmp amf0 flv toml codecs push
+FUZZ_TARGETS := rtmp amf0 flv toml codecs push flight
 FUZZ_SECONDS ?= 15
 WEB := control-plane/web
 PLAYER := media-server/player

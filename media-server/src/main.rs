@@ -28,6 +28,16 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Take a recording of the flight recorder through the code that a live publisher goes through, as fast as it can,
+    /// and say what came of it. Exit code 1 where the session ended with an error, 65 where the file is no recording.
+    Replay {
+        /// A file that the recorder saved (`flight` in the data folder, or the admin API).
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// One JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
     /// One stream's encoder; started by `run`, speaks on its standard input.
     #[command(hide = true)]
     TranscodeWorker,
@@ -37,6 +47,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => daemon::run(config),
         Command::CheckConfig { config } => daemon::check_config(config.as_deref()),
+        Command::Replay { file, json } => daemon::replay_file(&file, json),
         Command::TranscodeWorker => transcode::worker_main(),
     }
 }

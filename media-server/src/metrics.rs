@@ -17,6 +17,13 @@ pub struct Outcome {
     pub outcome: &'static str,
 }
 
+/// `{cause="…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Cause {
+    /// Why it was done, a stable lower-case word.
+    pub cause: &'static str,
+}
+
 /// `{kind="…",status="…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Request {
@@ -64,6 +71,8 @@ pub struct Metrics {
     pub findings: Family<FindingLabels, Gauge>,
     /// Repairs of publishers' timestamps and messages, by kind.
     pub repairs: Family<RepairKind, Counter>,
+    /// Recordings of publishers that were saved, by cause: `asked` or `storm`.
+    pub flight_saved: Family<Cause, Counter>,
     /// Seconds from a part's last frame read from the socket to the part available.
     pub part_latency: Histogram,
     /// Encoder workers replaced after a crash or a hang.
@@ -108,6 +117,7 @@ impl Metrics {
             admissions: Family::default(),
             findings: Family::default(),
             repairs: Family::default(),
+            flight_saved: Family::default(),
             part_latency: Histogram::new(buckets),
             worker_restarts: Counter::default(),
             requests: Family::default(),
@@ -135,6 +145,11 @@ impl Metrics {
             self.findings.clone(),
         );
         r.register("repairs", "Repairs of publishers' timestamps, by kind", self.repairs.clone());
+        r.register(
+            "flight_recordings",
+            "Recordings of publishers that were saved",
+            self.flight_saved.clone(),
+        );
         let help = "From a part's last frame read from the socket to the part available";
         r.register_with_unit("part_latency", help, Unit::Seconds, self.part_latency.clone());
         r.register("worker_restarts", "Encoder workers replaced", self.worker_restarts.clone());

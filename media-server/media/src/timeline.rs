@@ -98,6 +98,16 @@ struct Seen {
     duration: Span,
 }
 
+impl Track {
+    /// The present mapping takes a unit for one that comes late, and the mapping before the last jump has it just where
+    /// it is expected: the jump is over. Two clocks that take turns would move the track with each of them.
+    fn returns(&self, source: Timestamp, raw: u64, clock: Clock) -> bool {
+        let (Some(seen), Some(before)) = (self.seen, self.before) else { return false };
+        let off = |place: Timestamp| (place - seen.next).abs();
+        off(source) > BACKWARD && off(before.position(raw, clock)) <= BACKWARD.half()
+    }
+}
+
 /// One publisher's session.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -229,7 +239,9 @@ impl Timeline {
                 if same == FROZEN_AFTER { seen.next.max(since) } else { seen.next }
             });
             (current.unwrap_or(Mapping::new(raw, next)), next, false)
-        } else if let Some((mapping, source)) = sane(current) {
+        } else if let Some((mapping, source)) =
+            sane(current).filter(|(_, source)| !own.returns(*source, raw, clock))
+        {
             (mapping, source, false)
         } else {
             repairs.note(Repair::Jump);

@@ -1,5 +1,6 @@
 //! The operator's door on loopback: health, metrics, live streams, the last reload.
 
+mod recorder;
 mod streams;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::flight::Folder;
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::web::body::Body;
@@ -57,6 +59,8 @@ pub struct Admin {
     pub metrics: Metrics,
     /// The last reload.
     pub last_reload: Arc<ArcSwapOption<ReloadReport>>,
+    /// Where recordings are written.
+    pub flights: Folder,
     /// Whether the daemon is ready.
     pub readiness: watch::Receiver<Readiness>,
 }
@@ -74,11 +78,18 @@ impl Admin {
         }
         let path = request.uri().path().trim_end_matches('/');
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        if !get && request.headers().contains_key(http::header::ORIGIN) {
+            let text = "changes are for programs: a web page may not make them";
+            return problem(StatusCode::FORBIDDEN, "origin", text);
+        }
         match path.strip_prefix("/api/v1/streams") {
             Some("") if get => json(StatusCode::OK, &streams::list(&self.directory)),
             Some("") => method_not_allowed("GET, HEAD"),
             Some(rest) if rest.starts_with('/') => {
                 let name = rest.trim_start_matches('/');
+                if let Some(name) = name.strip_suffix("/recorder") {
+                    return self.recorder(&request, name).await;
+                }
                 match *request.method() {
                     Method::GET | Method::HEAD => streams::show(&self.directory, name),
                     Method::DELETE => streams::delete(&self.directory, name).await,
@@ -87,6 +98,16 @@ impl Admin {
             }
             _ if !get => method_not_allowed("GET, HEAD"),
             _ => self.page(path),
+        }
+    }
+
+    async fn recorder<B>(&self, request: &Request<B>, name: &str) -> Response<Body> {
+        let query = request.uri().query().unwrap_or_default();
+        let role = query.split('&').find_map(|pair| pair.strip_prefix("role=")).unwrap_or_default();
+        match *request.method() {
+            Method::GET => recorder::download(self, name, role),
+            Method::POST => recorder::save(self, name, role).await,
+            _ => method_not_allowed("GET, POST"),
         }
     }
 

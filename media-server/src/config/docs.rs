@@ -102,6 +102,19 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         PUBLISH,
     ),
     (
+        "recorder",
+        "seconds",
+        "The last so many seconds of what each publisher sent are kept in memory; 0 keeps nothing.",
+        PUBLISH,
+    ),
+    ("recorder", "max_bytes", "Memory that they may take, for each publisher.", PUBLISH),
+    (
+        "recorder",
+        "storm",
+        "So many repairs and dropped frames within 10 s have them written to `flight` in `data_dir` (the newest 20 stay); 0 for never.",
+        PUBLISH,
+    ),
+    (
         "restream",
         "targets",
         "Where streams are sent on to: `[{ stream = \"ada\", url = \"rtmp://HOST/APP/KEY\" }]`, also `rtmps://`; `stream = \"*\"` for every one. Admission may name more.",

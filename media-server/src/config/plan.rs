@@ -113,6 +113,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         plan.profiles = names.filter(|n| old.profiles.get(*n) != new.profiles.get(*n)).cloned().collect();
         plan.packaging = old.hls != new.hls
             || old.restream != new.restream
+            || old.recorder != new.recorder
             || old.publish != new.publish
             || old.transcode != new.transcode
             || rtmp_rules(old) != rtmp_rules(new);
@@ -128,6 +129,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         a.profiles == b.profiles
             && a.hls == b.hls
             && a.restream == b.restream
+            && a.recorder == b.recorder
             && a.publish == b.publish
             && a.transcode == b.transcode
             && rtmp_rules(a) == rtmp_rules(b)

@@ -29,6 +29,8 @@ pub struct Config {
     pub admission: Admission,
     /// What publishers may do to each other.
     pub publish: Publish,
+    /// The flight recorder.
+    pub recorder: Recorder,
     /// Sending streams on to other servers.
     pub restream: Restream,
     /// Packaging.
@@ -184,6 +186,18 @@ pub struct Publish {
     pub policy: Policy,
     /// What a publisher may send, audio and video, where admission says nothing of it.
     pub max_bitrate: Bitrate,
+}
+
+/// `[recorder]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recorder {
+    /// Seconds of each publisher that are kept; 0 records nothing.
+    pub seconds: u64,
+    /// Memory that they may take, for each publisher.
+    pub max_bytes: usize,
+    /// Repairs within ten seconds that have them saved; 0 for never.
+    pub storm: u64,
 }
 
 /// `[restream]`
@@ -343,6 +357,7 @@ impl Default for Config {
             admin: Admin::default(),
             admission: Admission::default(),
             publish: Publish::default(),
+            recorder: Recorder::default(),
             restream: Restream::default(),
             hls: Hls::default(),
             transcode: Transcode::default(),
@@ -435,6 +450,12 @@ impl Default for Hls {
 impl Default for Publish {
     fn default() -> Self {
         Self { policy: Policy::default(), max_bitrate: Bitrate(100_000_000) }
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { seconds: 30, max_bytes: 32 << 20, storm: 100 }
     }
 }
 

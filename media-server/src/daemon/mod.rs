@@ -4,7 +4,10 @@ mod encoder;
 mod listeners;
 mod logging;
 mod reload;
+mod replay;
 mod settings;
+
+pub use replay::replay_file;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -148,6 +151,7 @@ impl Daemon {
             forward: forwarder(&restreams),
             rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
             pending: Pending::default(),
+            flights: settings::flights(&config),
             metrics: metrics.clone(),
         };
         let cors = Cors::new(&config.http.cors_origins);
@@ -155,7 +159,8 @@ impl Daemon {
         let starting = Readiness { missing: vec!["the listeners are not open yet".into()] };
         let (ready, readiness) = watch::channel(starting);
         let last_reload = Arc::new(ArcSwapOption::empty());
-        let admin = Admin { directory, metrics, last_reload, readiness };
+        let flights = settings::flights(&config);
+        let admin = Admin { directory, metrics, last_reload, flights, readiness };
         let listeners = Listeners::new(tasks.clone(), stop.clone());
         let certificate = Certificate::default();
         tasks.spawn(until(stop.clone(), certificate.clone().renewed()));

@@ -12,9 +12,13 @@ use wire::rtmp::PushUrl;
 use super::DaemonError;
 use crate::admission::{self, Admission, Endpoint, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
+use crate::flight::{Folder, Keep};
 use crate::ingest::{Rules, Target};
 use crate::live::{Policy, Settings};
 use crate::metrics::Metrics;
+
+/// Recordings that stay on the disk.
+const RECORDINGS: usize = 20;
 
 /// Makes the data folder, and makes sure that it can be written to before a port opens.
 pub(super) fn prepare_data_dir(path: &Path) -> Result<(), DaemonError> {
@@ -53,6 +57,11 @@ pub(super) fn rules(config: &Config) -> Rules {
         max_pending_per_ip: config.rtmp.max_pending_per_ip,
         max_bitrate_kbps: config.publish.max_bitrate.0 / 1000,
         max_message_bytes: config.rtmp.max_message_bytes,
+        recorder: (config.recorder.seconds > 0).then(|| Keep {
+            time: Duration::from_secs(config.recorder.seconds),
+            bytes: config.recorder.max_bytes,
+        }),
+        storm: config.recorder.storm,
     }
 }
 
@@ -134,6 +143,11 @@ fn events_endpoint(config: &Config) -> Result<Option<Endpoint>, DaemonError> {
 /// Where events go: nowhere without a control plane.
 pub(super) fn shared_endpoint(config: &Config) -> Result<SharedEndpoint, DaemonError> {
     Ok(SharedEndpoint::new(events_endpoint(config)?))
+}
+
+/// Where recordings of publishers are written.
+pub(super) fn flights(config: &Config) -> Folder {
+    Folder::new(config.data_dir.join("flight"), RECORDINGS)
 }
 
 /// The outbox of events, and what delivers them.

@@ -1,6 +1,7 @@
 //! The way in: each protocol reads its sockets into bytes, feeds a machine of `wire`, and hands access units to the
 //! stream that admission named. Ingest never waits for a consumer.
 
+mod black_box;
 mod budget;
 mod checkup;
 mod loudness;
@@ -18,6 +19,7 @@ use wire::rtmp::PushUrl;
 pub use pending::Pending;
 
 use crate::admission::{Admission, Outbox};
+use crate::flight::{Folder, Keep};
 use crate::live::{Directory, Settings, StreamHandle};
 use crate::metrics::Metrics;
 
@@ -52,6 +54,10 @@ pub struct Rules {
     pub max_bitrate_kbps: u32,
     /// Bytes of one RTMP audio or video message.
     pub max_message_bytes: usize,
+    /// What is recorded of a publisher.
+    pub recorder: Option<Keep>,
+    /// Repairs within ten seconds that have it saved; 0 for never.
+    pub storm: u64,
 }
 
 /// What every ingest needs. Clones share it.
@@ -69,6 +75,8 @@ pub struct Desk {
     pub rules: Arc<ArcSwap<Rules>>,
     /// Connections that have not published.
     pub pending: Pending,
+    /// Where recordings are written.
+    pub flights: Folder,
     /// Counters.
     pub metrics: Metrics,
 }

@@ -103,6 +103,13 @@ impl Publisher {
         self.ended.clone()
     }
 
+    /// Resolves when the stream has taken in half of what may wait for it. Live sources never wait; who reads from a
+    /// file does.
+    pub async fn caught_up(&self) {
+        // A stream that is gone takes nothing in: there is nothing to wait for.
+        let _room = self.inputs.reserve_many(QUEUE / 2).await.is_ok();
+    }
+
     /// What the publisher announced.
     pub fn expect(&mut self, expect: Expect) {
         self.send(Input::Expect(expect));

@@ -10,6 +10,7 @@ use super::health::Health;
 use super::rendition::Rendition;
 use super::rung::{RungSink, WorkerStatus};
 use super::switch::OnAir;
+use crate::flight::{Header, Recorder};
 
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,23 @@ pub struct SessionInfo {
     pub profile: String,
     /// How it does.
     pub health: Arc<Health>,
+    /// What it sent last, where that is recorded.
+    pub recorder: Option<Arc<Recorder>>,
+}
+
+impl SessionInfo {
+    /// What a recording of it says of itself; `cause`: `asked` or `storm`.
+    pub fn flight_header(&self, stream: &str, cause: &str) -> Header {
+        Header {
+            stream: stream.to_owned(),
+            session: self.session.clone(),
+            protocol: self.protocol.to_owned(),
+            agent: self.agent.clone(),
+            saved: String::new(),
+            cause: cause.to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// Counters that the ingest writes and the API reads.

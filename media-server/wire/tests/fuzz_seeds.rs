@@ -135,13 +135,44 @@ fn flv() -> Vec<Seed> {
     ]
 }
 
+/// A recording as `media-server` writes it: magic, header, checkpoint, reads.
+fn recording(first: &Wire, second: &Wire) -> Vec<u8> {
+    let mut session = live();
+    session.feed_slice(&first.bytes).unwrap();
+    let checkpoint = session.checkpoint().unwrap();
+    let mut file = b"WEIRFLT1".to_vec();
+    for block in [&b"{\"protocol\":\"rtmp\"}"[..], &checkpoint] {
+        file.extend((block.len() as u32).to_le_bytes());
+        file.extend(block);
+    }
+    for (number, read) in second.bytes.chunks(120).enumerate() {
+        file.extend((number as u64 * 33_000).to_le_bytes());
+        file.extend((read.len() as u32).to_le_bytes());
+        file.extend(read);
+    }
+    file
+}
+
+fn flight() -> Vec<Seed> {
+    let mut said = Wire::default();
+    said.message(4, 0, DATA, &metadata(), 128);
+    said.message(6, 0, VIDEO, &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1F], 128);
+    let mut media = Wire::default();
+    media.message(6, 40, VIDEO, &body(300, 1), 128).message(4, 41, AUDIO, &body(20, 2), 128);
+    let mut half = said.clone();
+    half.header(0, 6, 0xFF_FFFF, 300, VIDEO).raw(&body(100, 1));
+    let mut rest = Wire::default();
+    rest.raw(&body(28, 1)).basic(3, 6).raw(&0xFF_FFFF_u32.to_be_bytes()).raw(&body(128, 1));
+    vec![("whole", recording(&said, &media)), ("in-a-message", recording(&half, &rest))]
+}
+
 fn folder(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target)
 }
 
 #[test]
 fn the_committed_seeds_are_the_ones_written_here() {
-    for (target, seeds) in [("rtmp", rtmp()), ("amf0", amf0()), ("flv", flv())] {
+    for (target, seeds) in [("rtmp", rtmp()), ("amf0", amf0()), ("flv", flv()), ("flight", flight())] {
         for (name, bytes) in seeds {
             let path = folder(target).join(name);
             if std::env::var_os("WRITE_SEEDS").is_some() {

@@ -6,7 +6,8 @@ mod peer;
 use bytes::Bytes;
 use peer::*;
 use proptest::prelude::*;
-use wire::rtmp::Event;
+use wire::amf0::Value;
+use wire::rtmp::{Event, Limits, Session};
 
 #[derive(Clone, Debug)]
 struct Frame {
@@ -105,6 +106,68 @@ proptest! {
         prop_assert_eq!(got, expected);
         prop_assert_eq!(session.buffered(), 0);
         prop_assert_eq!(session.stats().repairs.total(), 0);
+    }
+
+    #[test]
+    fn a_session_goes_on_from_a_checkpoint_taken_anywhere(
+        frames in proptest::collection::vec(frame(), 1..12),
+        start in start(),
+        dialect in dialect(),
+        cuts in proptest::collection::vec(prop_oneof![1usize..5, 1usize..200, 1usize..20_000], 1..20),
+    ) {
+        let (mut wire, mut expected) = write(&frames, start, dialect);
+        wire.message(5, 0, VIDEO, &[1], 1);
+        expected.push(video(0, &[1]));
+        let mut session = live();
+        let mut got = Vec::new();
+        let mut rest = &wire.bytes[..];
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (part, after) = rest.split_at(rest.len().min(*cut));
+            rest = after;
+            session.feed_slice(part).unwrap();
+            got.extend(events(&mut session));
+            let checkpoint = session.checkpoint().unwrap();
+            let buffered = session.buffered();
+            session = Session::resume(Limits::default(), &checkpoint).unwrap();
+            prop_assert!(session.buffered() <= buffered);
+            // What it begins with was said before.
+            events(&mut session);
+        }
+        prop_assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn no_bytes_are_taken_for_a_checkpoint_that_breaks_a_session(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4),
+        real in any::<bool>(),
+    ) {
+        if real {
+            let mut session = live();
+            let mut wire = Wire::default();
+            wire.message(4, 0, DATA, &amf(&[text("onMetaData"), Value::Object(vec![])]), 128);
+            wire.message(6, 0, VIDEO, &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1F], 128);
+            wire.header(0, 6, 40, 200, VIDEO).raw(&body(100, 1));
+            session.feed_slice(&wire.bytes).unwrap();
+            bytes = session.checkpoint().unwrap();
+        }
+        for (place, value) in damage {
+            if !bytes.is_empty() {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+        }
+        if let Ok(mut session) = Session::resume(Limits::default(), &bytes) {
+            for _ in 0..4 {
+                if session.feed_slice(&body(300, 0xC4)).is_err() {
+                    break;
+                }
+                prop_assert!(session.buffered() <= 16 << 20);
+            }
+        }
     }
 
     #[test]

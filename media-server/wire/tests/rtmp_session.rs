@@ -5,7 +5,7 @@ mod peer;
 use bytes::Bytes;
 use peer::*;
 use wire::amf0::Value;
-use wire::rtmp::{Event, Limits, Session, SessionError};
+use wire::rtmp::{CheckpointError, Event, Limits, Session, SessionError};
 
 #[test]
 fn a_publisher_is_heard_asked_about_and_accepted() {
@@ -354,4 +354,32 @@ fn a_peer_that_asks_without_end_is_cut() {
 fn a_session_can_be_sent_between_threads() {
     fn sendable<T: Send>() {}
     sendable::<Session>();
+}
+
+#[test]
+fn a_checkpoint_tells_what_was_said_once_and_never_the_key() {
+    let mut session = live();
+    let mut wire = Wire::default();
+    let object = Value::Object(vec![("width".to_owned(), Value::Number(640.0))]);
+    wire.message(4, 0, DATA, &amf(&[text("@setDataFrame"), text("onMetaData"), object]), 128);
+    let first = [0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1F];
+    let second = [0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x28];
+    let sound = [0xAF, 0, 0x12, 0x10];
+    wire.message(6, 0, VIDEO, &first, 128)
+        .message(4, 0, AUDIO, &sound, 128)
+        .message(6, 9, VIDEO, &second, 128);
+    session.feed_slice(&wire.bytes).unwrap();
+    let checkpoint = session.checkpoint().unwrap();
+    let mut resumed = Session::resume(Limits::default(), &checkpoint).unwrap();
+    let again = events(&mut resumed);
+    assert!(matches!(again[0], Event::Metadata { .. }), "{again:?}");
+    assert_eq!(again[1..], [audio(0, &sound), video(9, &second)], "the newest header of each track");
+    let text = String::from_utf8_lossy(&checkpoint);
+    assert!(!text.contains("key") && !text.contains("live"), "{text}");
+
+    assert_eq!(shaken().checkpoint(), None, "nothing is published");
+    assert_eq!(Session::resume(Limits::default(), &[]).err(), Some(CheckpointError::Unreadable));
+    assert_eq!(Session::resume(Limits::default(), &[9, 1, 2]).err(), Some(CheckpointError::Version(9)));
+    let cut = &checkpoint[..checkpoint.len() - 1];
+    assert_eq!(Session::resume(Limits::default(), cut).err(), Some(CheckpointError::Unreadable));
 }

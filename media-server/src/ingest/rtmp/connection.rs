@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use media::doctor::DoctorConfig;
@@ -17,6 +18,8 @@ use wire::rtmp::{Event, Limits, PushUrl, Session, SessionError};
 
 use super::media_messages::{MediaMessages, Refusal};
 use crate::admission::{self, Client, Decision, EventData, Grant, Outbox, PublishRequest, StoppedData};
+use crate::flight::Recorder;
+use crate::ingest::black_box::BlackBox;
 use crate::ingest::budget::Budget;
 use crate::ingest::checkup::{self, Checkup};
 use crate::ingest::pending::Waiting;
@@ -131,14 +134,21 @@ struct Live {
     stream: String,
     publisher: Publisher,
     messages: Box<MediaMessages>,
+    /// Records what it sends.
+    black_box: Option<BlackBox>,
     /// Health on its way to the outbox: the disk may take long, media does not wait for it.
     telling: JoinSet<()>,
     since: Instant,
 }
 
 impl Live {
-    /// Looks the publisher over, where it is time.
-    fn check_up(&mut self, outbox: &Outbox) {
+    /// Looks the publisher over; `repairs` are the wire's.
+    fn check_up(&mut self, outbox: &Outbox, repairs: u64) {
+        if let Some(black_box) = &mut self.black_box {
+            let counters = self.publisher.counters();
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            black_box.look(Instant::now(), repairs + read(&counters.repairs) + read(&counters.dropped));
+        }
         let Some(health) = self.messages.check_up(Instant::now()) else { return };
         while self.telling.try_join_next().is_some() {}
         if self.telling.is_empty() {
@@ -162,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 () = ended.cancelled() => return Closed::Dropped,
                 _ = checks.tick(), if self.live.is_some() => {
                     if let Some(live) = &mut self.live {
-                        live.check_up(&self.desk.outbox);
+                        live.check_up(&self.desk.outbox, self.session.stats().repairs.total());
                     }
                     continue;
                 }
@@ -195,7 +205,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     /// Takes the first `length` bytes of the read buffer in.
     async fn feed(&mut self, length: usize) -> Result<(), Closed> {
         let arrived = Instant::now();
-        let fed = self.session.feed_slice(self.read.get(..length).unwrap_or_default());
+        let bytes = self.read.get(..length).unwrap_or_default();
+        if let Some(black_box) = self.live.as_ref().and_then(|live| live.black_box.as_ref()) {
+            black_box.read(arrived, bytes, || self.session.checkpoint());
+        }
+        let fed = self.session.feed_slice(bytes);
         while let Some(event) = self.session.next() {
             self.event(event, arrived).await?;
         }
@@ -233,33 +247,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Ok(())
             }
             Event::Publish { app, key, query, .. } => self.publish(app, key, query).await,
-            Event::Metadata { value, .. } => {
-                if let Some(live) = &mut self.live {
-                    live.messages.metadata(&value, &mut live.publisher);
+            Event::Metadata { .. } | Event::Data { .. } | Event::Video { .. } | Event::Audio { .. } => {
+                self.media(&event, arrived).await
+            }
+            Event::Unpublish => {
+                // The command names the key.
+                if let Some(black_box) = self.live.as_ref().and_then(|live| live.black_box.as_ref()) {
+                    black_box.forget_last();
                 }
-                Ok(())
+                Err(Closed::Left)
             }
-            // Timed text and cue points have no place in the playlists yet.
-            Event::Data { .. } => Ok(()),
-            Event::Video { timestamp, payload } => {
-                self.media(arrived, |m, p| m.video(timestamp, &payload, arrived, p)).await
-            }
-            Event::Audio { timestamp, payload } => {
-                self.media(arrived, |m, p| m.audio(timestamp, &payload, arrived, p)).await
-            }
-            Event::Unpublish => Err(Closed::Left),
             Event::PlayRefused => Err(Closed::Refused("RTMP playback is not offered".into())),
         }
     }
 
-    async fn media(
-        &mut self,
-        arrived: Instant,
-        take: impl FnOnce(&mut MediaMessages, &mut Publisher) -> Result<(), Refusal>,
-    ) -> Result<(), Closed> {
+    async fn media(&mut self, event: &Event, arrived: Instant) -> Result<(), Closed> {
         let Some(live) = &mut self.live else { return Ok(()) };
-        self.heard = arrived;
-        match take(&mut live.messages, &mut live.publisher) {
+        if matches!(event, Event::Video { .. } | Event::Audio { .. }) {
+            self.heard = arrived;
+        }
+        match live.messages.event(event, arrived, &mut live.publisher) {
             Ok(()) => Ok(()),
             Err(refusal) => self.end(refusal).await,
         }
@@ -336,6 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 .await;
         };
         let health = Arc::new(Health::default());
+        let recorder = rules.recorder.map(|keep| Arc::new(Recorder::new(keep)));
         let session = SessionInfo {
             session: id.clone(),
             protocol: self.protocol,
@@ -344,7 +352,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             since: SystemTime::now(),
             profile: grant.profile.clone(),
             health: Arc::clone(&health),
+            recorder: recorder.clone(),
         };
+        let header = session.flight_header(&grant.stream, "storm");
         let spec = PublishSpec { role, session, profile: profile.clone(), settings: rules.settings.clone() };
         let publisher = match self.desk.directory.publish(&grant.stream, spec, rules.max_streams).await {
             Ok(publisher) => publisher,
@@ -373,11 +383,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         }
         self.budget = Budget::new(may, Instant::now());
         let messages = Box::new(MediaMessages::new(publisher.start(), grant.stream.clone(), checkup, may));
+        let (flights, metrics) = (self.desk.flights.clone(), self.desk.metrics.clone());
+        let black_box = recorder.map(|it| BlackBox::new(it, rules.storm, header, flights, metrics));
         self.live = Some(Live {
             id,
             stream: grant.stream,
             publisher,
             messages,
+            black_box,
             telling: JoinSet::new(),
             since: Instant::now(),
         });
@@ -458,11 +471,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let data = StoppedData {
             reason: closed.name(),
             duration_ms: u64::try_from(live.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            bytes: live.publisher.counters().bytes.load(std::sync::atomic::Ordering::Relaxed),
+            bytes: live.publisher.counters().bytes.load(Ordering::Relaxed),
         };
         tracing::info!(stream = %live.stream, session = %live.id, reason = %closed, bytes = data.bytes, "publishing ended");
         drop(live.publisher);
         live.telling.join_all().await;
+        if let Some(black_box) = live.black_box {
+            black_box.close().await;
+        }
         self.desk.outbox.record(&live.stream, &live.id, EventData::Stopped(data)).await;
     }
 }

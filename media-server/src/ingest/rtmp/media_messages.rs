@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use media::doctor::Announced;
 use media::intake::{IntakeError, Picture, VideoCodec, VideoIntake};
-use media::timeline::{Clock, Timeline, TimelineConfig};
+use media::timeline::{Clock, Counts, Timeline, TimelineConfig};
 use media::{AccessUnit, AudioFormat, Format, Kind, Timestamp, VideoFormat, aac, opus};
 use wire::amf0::Value;
 use wire::flv::{self, AudioCodec, AudioPacket, AudioTag, VideoPacket, VideoTag};
+use wire::rtmp::Event;
 
 use super::further_tracks::FurtherTracks;
 use crate::admission::{HealthData, Limits};
@@ -80,8 +81,24 @@ impl MediaMessages {
         }
     }
 
+    /// One event of an accepted publish; what is neither media nor about media is left alone.
+    pub(super) fn event(
+        &mut self,
+        event: &Event,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        match event {
+            Event::Metadata { value, .. } => self.metadata(value, publisher),
+            Event::Video { timestamp, payload } => self.video(*timestamp, payload, arrived, publisher)?,
+            Event::Audio { timestamp, payload } => self.audio(*timestamp, payload, arrived, publisher)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// `onMetaData`: which tracks come, and how fast.
-    pub(super) fn metadata(&mut self, metadata: &Value, publisher: &mut Publisher) {
+    fn metadata(&mut self, metadata: &Value, publisher: &mut Publisher) {
         let number = |key| metadata.get(key).and_then(Value::as_f64).filter(|n| n.is_finite());
         let there = |key| metadata.get(key).map(|v| !matches!(v.as_f64(), Some(0.0)));
         let bits = |key| number(key).map(|k| (k * 1000.0).clamp(0.0, 1e9) as u32).filter(|b| *b > 0);
@@ -111,7 +128,7 @@ impl MediaMessages {
     }
 
     /// One video message; `timestamp` in ms as the wire has it.
-    pub(super) fn video(
+    fn video(
         &mut self,
         timestamp: u32,
         payload: &Bytes,
@@ -190,7 +207,7 @@ impl MediaMessages {
     }
 
     /// One audio message; `timestamp` in ms as the wire has it.
-    pub(super) fn audio(
+    fn audio(
         &mut self,
         timestamp: u32,
         payload: &Bytes,
@@ -323,6 +340,11 @@ impl MediaMessages {
     pub(super) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
         let at = self.arrival(now);
         self.checkup.judge(now, at, &self.timeline)
+    }
+
+    /// How often which repair of the timestamps was made.
+    pub(super) fn repairs(&self) -> &Counts {
+        self.timeline.repairs()
     }
 
     /// Drops what cannot be used, and counts it.

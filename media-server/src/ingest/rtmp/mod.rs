@@ -3,6 +3,7 @@
 mod connection;
 mod further_tracks;
 mod media_messages;
+mod replay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use replay::{Found, ReplayError, Replayed, replay};
 
 use super::Desk;
 use super::pending::Waiting;

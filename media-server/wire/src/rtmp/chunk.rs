@@ -2,6 +2,7 @@
 //! mix. A message that lies whole in what was fed is a slice of it; any other is put together in one buffer.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::header::{self, MAX_HEADER};
 use super::message::{Message, is_media};
@@ -21,7 +22,7 @@ const EAGER_STRANGER: usize = 1 << 10;
 const SLICE_FRACTION: usize = 4;
 
 /// Which media bodies are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Media {
     /// All, up to the limit: a publisher is live.
     All,
@@ -60,7 +61,7 @@ impl<'a> Input<'a> {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 enum Stage {
     Header,
     /// Within a chunk of the stream at `index`, with `left` bytes to come.
@@ -71,6 +72,7 @@ enum Stage {
 }
 
 /// The reader of one connection.
+#[derive(Serialize, Deserialize)]
 pub(super) struct ChunkReader {
     streams: Vec<ChunkStream>,
     /// Where the last chunk went: mostly where the next one goes.
@@ -106,6 +108,27 @@ impl ChunkReader {
     /// Memory of all unfinished messages, in bytes.
     pub(super) fn buffered(&self) -> usize {
         self.buffered
+    }
+
+    /// Makes what a checkpoint says its own; false where no reader could be in that state.
+    pub(super) fn restore(&mut self, limits: &Limits) -> bool {
+        let longest = limits.max_media_message.max(limits.max_data_message).max(limits.max_command_message);
+        let memory: Option<usize> =
+            self.streams.iter().try_fold(0_usize, |sum, stream| sum.checked_add(stream.restored(longest)?));
+        let Some(memory) = memory.filter(|memory| *memory <= limits.max_buffered) else { return false };
+        self.buffered = memory;
+        let stage = match self.stage {
+            Stage::Header => true,
+            Stage::Body { index, left } => self
+                .streams
+                .get(index)
+                .is_some_and(|stream| stream.unfinished && (1..=stream.missing()).contains(&left)),
+        };
+        stage
+            && self.media == Media::All
+            && self.streams.len() <= limits.max_chunk_streams
+            && self.carried <= MAX_HEADER
+            && (1..=LARGEST_CHUNK_SIZE as usize).contains(&self.chunk_size)
     }
 
     /// Set Chunk Size (5.4.1); false where the size is impossible.

@@ -5,11 +5,9 @@ use super::event::Event;
 use super::message::{Message, kind};
 use super::session::{Phase, Session};
 use super::stats::count;
-use super::{address, chunk};
+use super::{address, chunk, held};
 use crate::amf0::{DecodeError, Value, decode_all};
 
-/// Media that may come between `publish` and its answer and is kept: sequence headers.
-pub(super) const MAX_HELD: usize = 16 << 10;
 /// Longest name of a data message.
 const MAX_DATA_NAME: usize = 64;
 
@@ -74,9 +72,12 @@ impl Session {
             return Ok(());
         };
         let metadata = Event::Metadata { timestamp, value };
-        match &mut self.phase {
+        if self.publishing_stream().is_some() {
+            self.held.metadata(message);
+        }
+        match self.phase {
             Phase::Live { .. } => self.events.push_back(metadata),
-            Phase::Pending { held, .. } => held.metadata = Some(metadata),
+            Phase::Pending { .. } => {}
             _ => count(&mut self.stats.repairs.unwanted_media),
         }
         Ok(())
@@ -204,8 +205,9 @@ impl Session {
             query,
             mode: mode.chars().take(16).collect(),
         });
-        self.phase = Phase::Pending { stream: command.stream, held: Box::default(), told: false };
-        self.reader.media = chunk::Media::UpTo(MAX_HELD);
+        self.phase = Phase::Pending { stream: command.stream, told: false };
+        self.held = held::Held::default();
+        self.reader.media = chunk::Media::UpTo(held::MAX_HELD);
     }
 
     fn unpublish(&mut self) {

@@ -1,6 +1,7 @@
 //! Whole messages, and their type ids (5.4, 6.2, 7.1).
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Message type ids.
 pub(super) mod kind {
@@ -20,7 +21,7 @@ pub(super) mod kind {
 }
 
 /// One message off the chunk layer.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Message {
     pub(super) kind: u8,
     /// Message stream id.

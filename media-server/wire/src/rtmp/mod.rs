@@ -7,6 +7,7 @@
 mod address;
 mod aggregate;
 mod answer;
+mod checkpoint;
 mod chunk;
 mod client;
 mod command;
@@ -15,6 +16,7 @@ mod error;
 mod event;
 mod handshake;
 mod header;
+mod held;
 mod limits;
 mod message;
 mod session;
@@ -23,6 +25,7 @@ mod stream;
 mod target;
 mod writer;
 
+pub use checkpoint::CheckpointError;
 pub use client::{Media, PushClient, PushError};
 pub use error::SessionError;
 pub use event::Event;

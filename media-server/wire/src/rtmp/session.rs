@@ -10,22 +10,11 @@ use super::control::Window;
 use super::error::SessionError;
 use super::event::Event;
 use super::handshake::Handshake;
+use super::held::Held;
 use super::limits::Limits;
 use super::message::{Message, is_media, kind};
 use super::stats::{Stats, count};
 use super::writer::ChunkWriter;
-use crate::flv::{AudioPacket, AudioTag, VideoPacket, VideoTag};
-
-/// What came between `publish` and its answer and must not be lost: encoders that do not wait send it once.
-#[derive(Default)]
-pub(super) struct Held {
-    pub(super) metadata: Option<Event>,
-    /// Sequence headers, of each track its own.
-    headers: VecDeque<Event>,
-}
-
-/// Sequence headers kept until the answer: two kinds of media with some tracks each.
-const MOST_HEADERS: usize = 16;
 
 /// How far the peer has come.
 pub(super) enum Phase {
@@ -37,7 +26,6 @@ pub(super) enum Phase {
     Pending {
         /// Message stream id.
         stream: u32,
-        held: Box<Held>,
         /// The shell has taken the event: an answer is for this publish, not for one before it.
         told: bool,
     },
@@ -60,6 +48,8 @@ pub struct Session {
     pub(super) window: Window,
     pub(super) events: VecDeque<Event>,
     pub(super) phase: Phase,
+    /// What the publish has said once: encoders that do not wait for its answer send it before.
+    pub(super) held: Held,
     pub(super) app: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) last_stream: u32,
@@ -78,6 +68,7 @@ impl Session {
             window: Window::new(limits.window),
             events: VecDeque::new(),
             phase: Phase::New,
+            held: Held::default(),
             app: String::new(),
             query: Vec::new(),
             last_stream: 0,
@@ -133,21 +124,41 @@ impl Session {
     /// Accepts the publish of the last [`Event::Publish`] taken. False if the peer has ended it since: its
     /// [`Event::Unpublish`] waits in the queue.
     pub fn accept_publish(&mut self) -> bool {
-        let Phase::Pending { stream, held, told: true } = &mut self.phase else { return false };
-        let (stream, held) = (*stream, std::mem::take(held));
+        let Phase::Pending { stream, told: true } = self.phase else { return false };
         self.phase = Phase::Live { stream };
         self.reader.media = Media::All;
         self.stream_begin(stream);
         self.writer.fc_publish("Publishing started.");
         self.writer.status(stream, "status", "NetStream.Publish.Start", "Publishing started.");
-        self.events.extend(held.metadata.into_iter().chain(held.headers));
+        self.say_held();
         true
+    }
+
+    /// Enters the live phase of a checkpoint.
+    pub(super) fn begin_resumed(&mut self, stream: u32, reader: ChunkReader, held: Held) {
+        self.handshake = None;
+        self.phase = Phase::Live { stream };
+        self.last_stream = stream;
+        self.reader = reader;
+        self.held = held;
+        self.say_held();
+    }
+
+    fn say_held(&mut self) {
+        for message in self.held.messages() {
+            if is_media(message.kind) {
+                self.media(message);
+            } else {
+                // A live session counts what it cannot read.
+                let _read = self.data(&message, self.stats.bytes_in).is_ok();
+            }
+        }
     }
 
     /// Refuses the publish of the last [`Event::Publish`] taken, e.g. with `NetStream.Publish.BadName` or
     /// `NetStream.Publish.Denied`. False if the peer has ended it since.
     pub fn reject_publish(&mut self, code: &str, description: &str) -> bool {
-        let Phase::Pending { stream, told: true, .. } = self.phase else { return false };
+        let Phase::Pending { stream, told: true } = self.phase else { return false };
         self.end_with(stream, code, description);
         true
     }
@@ -177,6 +188,7 @@ impl Session {
 
     pub(super) fn stop_publishing(&mut self) {
         self.phase = Phase::Connected;
+        self.held = Held::default();
         self.reader.media = Media::Nothing;
     }
 
@@ -251,35 +263,21 @@ impl Session {
             count(&mut self.stats.repairs.empty_media);
             return;
         }
-        let Message { kind: media, timestamp, payload, .. } = message;
-        match &mut self.phase {
-            Phase::Live { .. } => self.events.push_back(media_event(media, timestamp, payload)),
-            Phase::Pending { held, .. } if is_sequence_header(media, &payload) => {
-                // A copy, so that it does not keep the buffer of what is dropped around it.
-                let event = media_event(media, timestamp, Bytes::copy_from_slice(&payload));
-                // The last ones count.
-                if held.headers.len() >= MOST_HEADERS {
-                    held.headers.pop_front();
-                }
-                held.headers.push_back(event);
+        match self.phase {
+            Phase::Live { .. } => {
+                self.held.media(&message);
+                self.events.push_back(media_event(message));
             }
+            Phase::Pending { .. } if self.held.media(&message) => {}
             _ => count(&mut self.stats.repairs.unwanted_media),
         }
     }
 }
 
-fn media_event(media: u8, timestamp: u32, payload: Bytes) -> Event {
+fn media_event(Message { kind: media, timestamp, payload, .. }: Message) -> Event {
     if media == kind::VIDEO {
         Event::Video { timestamp, payload }
     } else {
         Event::Audio { timestamp, payload }
-    }
-}
-
-fn is_sequence_header(media: u8, payload: &Bytes) -> bool {
-    if media == kind::VIDEO {
-        VideoTag::parse(payload).is_ok_and(|tag| tag.packet == VideoPacket::SequenceHeader)
-    } else {
-        AudioTag::parse(payload).is_ok_and(|tag| tag.packet == AudioPacket::SequenceHeader)
     }
 }

@@ -1,6 +1,7 @@
 //! One chunk stream: the last header, and the message that is being put together.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::header::{Format, Header};
 
@@ -10,7 +11,7 @@ use super::header::{Format, Header};
 const LARGEST_DELTA_AFTER_FULL: u32 = 1000;
 
 /// State of a chunk stream.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct ChunkStream {
     pub(super) id: u32,
     /// Time of the current (or last) message, in milliseconds, wrapping.
@@ -104,6 +105,13 @@ impl ChunkStream {
             && header.kind.is_none_or(|kind| kind == self.kind)
             && (header.format != Format::Full || header.time == Some(self.timestamp));
         if same { Start::Restated } else { Start::Instead }
+    }
+
+    /// What a checkpoint says is possible; and the memory that the body takes.
+    pub(super) fn restored(&self, longest: usize) -> Option<usize> {
+        let kept = if self.discard { 0 } else { self.received };
+        let whole = self.received <= self.length && (self.unfinished || self.received == 0);
+        (whole && self.length <= longest && self.body.len() == kept).then_some(self.body.capacity())
     }
 
     /// Bytes of the message that are still to come.

@@ -1,0 +1,75 @@
+//! The flight recorder at work: one publish session is recorded, and saved where so much has to be repaired that
+//! somebody should look.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+
+use crate::flight::{Folder, Header, Recorder, Storm};
+use crate::metrics::{Cause, Metrics};
+
+/// Records one publish session.
+pub(super) struct BlackBox {
+    recorder: Arc<Recorder>,
+    storm: Storm,
+    header: Header,
+    folder: Folder,
+    metrics: Metrics,
+    /// The disk may take long; media does not wait for it.
+    saving: JoinSet<()>,
+}
+
+impl BlackBox {
+    /// `header` says who is recorded; `storm` repairs within ten seconds have it saved.
+    pub(super) fn new(
+        recorder: Arc<Recorder>,
+        storm: u64,
+        header: Header,
+        folder: Folder,
+        metrics: Metrics,
+    ) -> Self {
+        Self { recorder, storm: Storm::new(storm), header, folder, metrics, saving: JoinSet::new() }
+    }
+
+    /// Takes in what was read, before the session has it.
+    pub(super) fn read(&self, at: Instant, bytes: &[u8], checkpoint: impl FnOnce() -> Option<Vec<u8>>) {
+        self.recorder.read(at, bytes, checkpoint);
+    }
+
+    /// The last read named the key.
+    pub(super) fn forget_last(&self) {
+        self.recorder.forget_last();
+    }
+
+    /// Looks at the count of all that was put right or dropped so far, about once a second.
+    pub(super) fn look(&mut self, now: Instant, repairs: u64) {
+        let Some(repairs) = self.storm.look(now, repairs) else { return };
+        while self.saving.try_join_next().is_some() {}
+        let (recorder, header, folder) =
+            (Arc::clone(&self.recorder), self.header.clone(), self.folder.clone());
+        let metrics = self.metrics.clone();
+        self.saving.spawn_blocking(move || {
+            let stream = &header.stream;
+            match folder.save(&header, &recorder.excerpt()) {
+                Ok(saved) => {
+                    metrics.flight_saved.get_or_create(&Cause { cause: "storm" }).inc();
+                    tracing::warn!(
+                        %stream, repairs, file = %saved.file.display(), seconds = saved.seconds,
+                        "much of what the publisher sends has to be repaired; what it sent is saved: \
+                         `media-server replay FILE` shows what is wrong with it"
+                    );
+                }
+                Err(error) => tracing::warn!(
+                    %stream, repairs, %error,
+                    "much of what the publisher sends has to be repaired, and what it sent could not be saved"
+                ),
+            }
+        });
+    }
+
+    /// Waits for what is being written.
+    pub(super) async fn close(self) {
+        self.saving.join_all().await;
+    }
+}
