@@ -40,10 +40,18 @@ impl Seen {
 
     /// Every segment begins where the one before it ends, on the wall clock: to a millisecond and a rounding.
     pub fn dates_are_whole(&self) -> Result<()> {
+        self.dates_are_whole_to(Duration::from_millis(3))
+    }
+
+    /// The same, to so much.
+    pub fn dates_are_whole_to(&self, most: Duration) -> Result<()> {
         for ((msn, date, lasts), (next, after, _)) in self.dates.iter().zip(self.dates.iter().skip(1)) {
             anyhow::ensure!(*next == msn + 1, "segment {next} comes after {msn}");
             let off = after - date - lasts;
-            anyhow::ensure!(off.abs() < 0.003, "segment {next} begins {off:.3} s from the end of {msn}");
+            anyhow::ensure!(
+                off.abs() < most.as_secs_f64(),
+                "segment {next} begins {off:.3} s from the end of {msn}"
+            );
         }
         anyhow::ensure!(self.dates.len() > 2, "hardly any segments were seen");
         Ok(())

@@ -58,6 +58,7 @@ async fn a_publisher_that_returns_with_the_same_encoder_leaves_no_trace() -> Res
     let mut first = sending(&world.media, "back", &tags, Duration::from_secs(5));
     world.media.playlist("back", Duration::from_secs(10)).await?;
     let vigil = Vigil::begin(&source_list(&world.media, "back"))?;
+    let sound = Vigil::begin(&format!("{}/live/back/audio/index.m3u8", world.media.http))?;
     let url = world.media.hls("back");
     let mut check = JoinSet::new();
     check.spawn(async move { llhls::check(&url, Duration::from_secs(12)).await });
@@ -68,6 +69,8 @@ async fn a_publisher_that_returns_with_the_same_encoder_leaves_no_trace() -> Res
     let seen = vigil.end().await?;
     println!("3 s away: longest pause of the list {:?}", seen.longest_pause());
     seen.dates_are_whole()?;
+    // Half a frame of sound, where silence ends and the source's own begins.
+    sound.end().await?.dates_are_whole_to(Duration::from_millis(12))?;
     assert!(seen.discontinuities.is_empty() && seen.inits.len() == 1, "{}", seen.last.text);
     assert!(seen.longest_pause() < EDGE, "{:?}", seen.longest_pause());
     assert_eq!(seen.unanswered, 0);

@@ -45,8 +45,11 @@ struct Stage {
 impl Stage {
     /// A stream on air, and a page on which it plays.
     async fn set() -> Result<(Self, JoinSet<Result<()>>)> {
-        let world =
-            Plan::admitted()?.small_ladder().media("[publish]\npolicy = \"takeover\"\n").start().await?;
+        Self::set_with(Plan::admitted()?).await
+    }
+
+    async fn set_with(plan: Plan) -> Result<(Self, JoinSet<Result<()>>)> {
+        let world = plan.small_ladder().media("[publish]\npolicy = \"takeover\"\n").start().await?;
         let demo = world.demo().await?;
         let text = |name: &str| demo[name].as_str().map(str::to_owned).with_context(|| name.to_owned());
         let file = world.folder().join("source.flv");
@@ -153,6 +156,39 @@ async fn a_viewer_sees_a_broken_line_a_takeover_and_a_dead_primary_through() -> 
     println!("primary killed, backup there: {switched:?}");
     assert!(switched.standstill <= Duration::from_secs(1), "{switched:?}");
     assert!(switched.stalls < 0.5 && switched.played > 5.0, "{switched:?}");
+    stage.browser.close().await
+}
+
+/// The colour in the middle of the picture, as the page shows it.
+const COLOUR: &str = "(() => { const canvas = document.createElement('canvas'); canvas.width = canvas.height = 1; \
+     const brush = canvas.getContext('2d'); brush.drawImage(document.querySelector('video'), 0, 0, 1, 1); \
+     return Array.from(brush.getImageData(0, 0, 1, 1).data); })()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_sees_the_slate_and_then_the_publisher_again() -> Result<()> {
+    let plan = Plan::admitted()?;
+    let picture = plan.folder().join("slate.png");
+    let made = tokio::process::Command::new("ffmpeg")
+        .args(["-loglevel", "error", "-f", "lavfi", "-i", "color=red:s=1280x720", "-frames:v", "1"])
+        .arg(&picture)
+        .status()
+        .await?;
+    assert!(made.success());
+    let (stage, first) =
+        Stage::set_with(plan.media(&format!("[slate]\nfile = \"{}\"\n", picture.display()))).await?;
+    stage.watch(Duration::from_secs(4)).await?;
+    drop(first);
+    let away = stage.watch(Duration::from_secs(10)).await?;
+    let shown = stage.browser.value(COLOUR).await?;
+    let _second = stage.publish("", MINUTE);
+    let back = stage.watch(Duration::from_secs(10)).await?;
+    let after = stage.browser.value(COLOUR).await?;
+    println!("slate: {away:?}, {shown}; then {back:?}, {after}");
+    let level = |pixel: &Value, n: usize| pixel[n].as_u64().unwrap_or_default();
+    let is_red = |pixel: &Value| level(pixel, 0) > 150 && level(pixel, 1) < 80 && level(pixel, 2) < 80;
+    assert!(is_red(&shown) && !is_red(&after), "{shown}, then {after}");
+    assert!(away.stalls + back.stalls < 0.5, "{away:?}, {back:?}");
+    assert!(away.played > 8.5 && back.played > 8.5, "{away:?}, {back:?}");
     stage.browser.close().await
 }
 

@@ -115,6 +115,18 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         PUBLISH,
     ),
     (
+        "slate",
+        "file",
+        "A picture (PNG, JPEG, WebP) or a video (MP4, Matroska, FLV, MPEG-TS; its first minute, again and again) that is shown while a stream waits for its publisher; the last picture is held where empty.",
+        PUBLISH,
+    ),
+    (
+        "slate",
+        "after_ms",
+        "It is shown once nobody has sent for so long; until then the last picture is held.",
+        RUN,
+    ),
+    (
         "restream",
         "targets",
         "Where streams are sent on to: `[{ stream = \"ada\", url = \"rtmp://HOST/APP/KEY\" }]`, also `rtmps://`; `stream = \"*\"` for every one. Admission may name more.",

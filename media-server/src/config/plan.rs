@@ -114,6 +114,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         plan.packaging = old.hls != new.hls
             || old.restream != new.restream
             || old.recorder != new.recorder
+            || old.slate != new.slate
             || old.publish != new.publish
             || old.transcode != new.transcode
             || rtmp_rules(old) != rtmp_rules(new);
@@ -130,6 +131,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
             && a.hls == b.hls
             && a.restream == b.restream
             && a.recorder == b.recorder
+            && a.slate == b.slate
             && a.publish == b.publish
             && a.transcode == b.transcode
             && rtmp_rules(a) == rtmp_rules(b)

@@ -31,6 +31,8 @@ pub struct Config {
     pub publish: Publish,
     /// The flight recorder.
     pub recorder: Recorder,
+    /// What is shown while no publisher sends.
+    pub slate: Slate,
     /// Sending streams on to other servers.
     pub restream: Restream,
     /// Packaging.
@@ -200,6 +202,16 @@ pub struct Recorder {
     pub storm: u64,
 }
 
+/// `[slate]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Slate {
+    /// A picture or a video; the last picture is held where empty.
+    pub file: PathBuf,
+    /// It is shown once nobody has sent for so long.
+    pub after_ms: u64,
+}
+
 /// `[restream]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -358,6 +370,7 @@ impl Default for Config {
             admission: Admission::default(),
             publish: Publish::default(),
             recorder: Recorder::default(),
+            slate: Slate::default(),
             restream: Restream::default(),
             hls: Hls::default(),
             transcode: Transcode::default(),
@@ -456,6 +469,12 @@ impl Default for Publish {
 impl Default for Recorder {
     fn default() -> Self {
         Self { seconds: 30, max_bytes: 32 << 20, storm: 100 }
+    }
+}
+
+impl Default for Slate {
+    fn default() -> Self {
+        Self { file: PathBuf::new(), after_ms: 2000 }
     }
 }
 

@@ -86,6 +86,7 @@ fn limits(config: &Config, problems: &mut Problems) {
     if !(100_000..=2_000_000_000).contains(&config.publish.max_bitrate.0) {
         say(problems, "publish.max_bitrate", "is 100k to 2000M bits a second");
     }
+    within(problems, "slate.after_ms", config.slate.after_ms, 500, 600_000);
     within(problems, "recorder.seconds", config.recorder.seconds, 0, 600);
     within(problems, "recorder.max_bytes", config.recorder.max_bytes as u64, 1 << 20, 1 << 30);
     within(problems, "recorder.storm", config.recorder.storm, 0, 1_000_000);

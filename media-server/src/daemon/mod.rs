@@ -6,6 +6,7 @@ mod logging;
 mod reload;
 mod replay;
 mod settings;
+mod slate;
 
 pub use replay::replay_file;
 
@@ -114,6 +115,7 @@ struct Daemon {
     desk: Desk,
     endpoint: SharedEndpoint,
     preset: Arc<ArcSwap<String>>,
+    slate: Arc<ArcSwap<slate::Wish>>,
     public: Public,
     admin: Admin,
     listeners: Listeners,
@@ -135,8 +137,10 @@ impl Daemon {
         let program =
             std::env::current_exe().map_err(|source| DaemonError::System { what: "own program", source })?;
         let preset = Arc::new(ArcSwap::from_pointee(config.transcode.preset.clone()));
+        let slate = Arc::new(ArcSwap::from_pointee(settings::slate(&config)));
+        let slates = slate::factory(program.clone(), Arc::clone(&slate), tasks.clone());
         let rungs = encoder::factory(program, Arc::clone(&preset), tasks.clone(), stop.clone());
-        let directory = Directory::new(tasks.clone(), stop.clone(), rungs, metrics.clone());
+        let directory = Directory::new(tasks.clone(), stop.clone(), rungs, slates, metrics.clone());
         let admission = settings::admission(&config)?;
         let endpoint = settings::shared_endpoint(&config)?;
         let (outbox, deliver) = settings::outbox(&config, &endpoint, metrics.clone())?;
@@ -171,6 +175,7 @@ impl Daemon {
             desk,
             endpoint,
             preset,
+            slate,
             public,
             admin,
             listeners,

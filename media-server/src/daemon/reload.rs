@@ -129,6 +129,7 @@ impl Daemon {
             Step::SetAdmission | Step::SetTls => {}
             Step::SetRules => {
                 self.preset.store(Arc::new(config.transcode.preset.clone()));
+                self.slate.store(Arc::new(settings::slate(config)));
                 self.restreams.trust(config.restream.ca_file.clone());
                 self.desk.rules.store(Arc::new(settings::rules(config)));
             }

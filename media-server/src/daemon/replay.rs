@@ -16,7 +16,7 @@ use super::{complain, settings};
 use crate::config::Config;
 use crate::flight::{Header, Recording};
 use crate::ingest::rtmp::{Replayed, replay};
-use crate::live::{Directory, Rendition, RungFactory, RungSink, Rungs, Settings, WorkerStatus};
+use crate::live::{Directory, Rendition, RungFactory, RungSink, Rungs, Settings, SlateCell, WorkerStatus};
 use crate::metrics::Metrics;
 
 /// `EX_DATAERR` of sysexits.h: the file is not what it should be.
@@ -86,7 +86,13 @@ pub fn replay_file(path: &Path, json: bool) -> ExitCode {
 async fn run(recording: &Recording) -> anyhow::Result<Report<'_>> {
     let began = Instant::now();
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let directory = Directory::new(tasks.clone(), stop.clone(), no_encoder(), Metrics::new());
+    let directory = Directory::new(
+        tasks.clone(),
+        stop.clone(),
+        no_encoder(),
+        Arc::new(|_| SlateCell::default()),
+        Metrics::new(),
+    );
     let name = "replay";
     let replayed = Box::pin(replay(recording, name, &directory, settings_for(recording))).await?;
     let took_s = began.elapsed().as_secs_f64();

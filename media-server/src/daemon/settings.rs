@@ -10,6 +10,7 @@ use media::segmenter::Targets;
 use wire::rtmp::PushUrl;
 
 use super::DaemonError;
+use super::slate::Wish;
 use crate::admission::{self, Admission, Endpoint, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
 use crate::flight::{Folder, Keep};
@@ -50,6 +51,8 @@ pub(super) fn rules(config: &Config) -> Rules {
                 config::Policy::Reject => Policy::Reject,
                 config::Policy::Takeover => Policy::Takeover,
             },
+            slate: (!config.slate.file.as_os_str().is_empty())
+                .then(|| Duration::from_millis(config.slate.after_ms)),
         },
         max_streams: config.hls.max_streams,
         idle_timeout: Duration::from_millis(config.rtmp.idle_timeout_ms),
@@ -143,6 +146,11 @@ fn events_endpoint(config: &Config) -> Result<Option<Endpoint>, DaemonError> {
 /// Where events go: nowhere without a control plane.
 pub(super) fn shared_endpoint(config: &Config) -> Result<SharedEndpoint, DaemonError> {
     Ok(SharedEndpoint::new(events_endpoint(config)?))
+}
+
+/// What is shown while no publisher sends.
+pub(super) fn slate(config: &Config) -> Wish {
+    Wish { file: config.slate.file.clone(), preset: config.transcode.preset.clone() }
 }
 
 /// Where recordings of publishers are written.

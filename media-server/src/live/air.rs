@@ -85,7 +85,8 @@ impl Stream {
         let now = Instant::now();
         let primary = State::of(self.primary.as_ref(), now);
         let backup = State::of(self.backup.as_ref(), now);
-        let chosen = switch::choose(self.on_air, primary, backup, false);
+        self.prepare_slate(self.feed_on_air().filter(|feed| feed.joined).map(Feed::last_media));
+        let chosen = switch::choose(self.on_air, primary, backup, self.slate_is_due(now));
         let mut outcome = Outcome::default();
         if chosen != self.on_air {
             tracing::info!(stream = %self.name, from = self.on_air.name(), to = chosen.name(), "input switched");
@@ -93,7 +94,16 @@ impl Stream {
                 feed.joined = false;
             }
             self.on_air = chosen;
+            self.standby.leave();
+            if chosen == OnAir::Slate {
+                outcome |= self.begin_slate();
+            }
             outcome.changed = true;
+        }
+        if self.on_air == OnAir::Slate {
+            outcome |= self.show_slate();
+            self.holding = false;
+            return outcome;
         }
         outcome |= self.join();
         let (video, audio) = self.silent(now);
@@ -177,6 +187,9 @@ impl Stream {
             return None;
         }
         let now = Instant::now();
+        if self.on_air == OnAir::Slate {
+            return self.next_of_slate();
+        }
         let held = {
             let (video, audio) = self.silent(now);
             self.run.hold_due(video, audio)
@@ -188,6 +201,6 @@ impl Stream {
             let gives_way = self.has_another().then(|| feed.last_media() + GIVES_WAY);
             [all, video, feed.last_audio + TRACK_HELD_AFTER].into_iter().chain(gives_way)
         });
-        silences.filter(|at| *at > now).chain(held).min()
+        silences.chain(self.slate_due_at()).filter(|at| *at > now).chain(held).min()
     }
 }

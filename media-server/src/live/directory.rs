@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::publisher::{PublishSpec, Publisher};
 use super::push_state::PushState;
 use super::rung::RungFactory;
+use super::slate::SlateFactory;
 use super::snapshot::Snapshot;
 use super::stream::{Command, Stream};
 use super::tap::{Tap, Tapped};
@@ -90,6 +91,7 @@ struct Inner {
     tasks: TaskTracker,
     cancel: CancellationToken,
     rungs: RungFactory,
+    slates: SlateFactory,
     metrics: Metrics,
 }
 
@@ -99,13 +101,20 @@ pub struct Directory(Arc<Inner>);
 
 impl Directory {
     /// An empty directory whose stream tasks live in `tasks` and end with `cancel`.
-    pub fn new(tasks: TaskTracker, cancel: CancellationToken, rungs: RungFactory, metrics: Metrics) -> Self {
+    pub fn new(
+        tasks: TaskTracker,
+        cancel: CancellationToken,
+        rungs: RungFactory,
+        slates: SlateFactory,
+        metrics: Metrics,
+    ) -> Self {
         Self(Arc::new(Inner {
             map: ArcSwap::default(),
             writing: Mutex::new(()),
             tasks,
             cancel,
             rungs,
+            slates,
             metrics,
         }))
     }
@@ -162,7 +171,7 @@ impl Directory {
         let (handle, task) = Stream::create(
             name,
             spec.settings.clone(),
-            Arc::clone(&inner.rungs),
+            (Arc::clone(&inner.rungs), Arc::clone(&inner.slates)),
             inner.metrics.clone(),
             inner.cancel.child_token(),
         );

@@ -28,6 +28,9 @@ impl Run {
     ) -> Outcome {
         match track {
             publisher::Track::Audio => {
+                if std::mem::take(&mut self.sound_joins) {
+                    self.silence_until(unit.pts);
+                }
                 let placed = self.audio_splice.place(unit);
                 placed.map_or_else(Outcome::default, |unit| self.audio(unit))
             }

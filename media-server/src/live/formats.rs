@@ -88,10 +88,23 @@ impl Run {
         if self.tracks_mut().all(|track| !track.published) {
             return;
         }
+        self.finish_sound();
         self.clock.restart();
         self.discontinuities = self.discontinuities.saturating_add(1);
         for track in self.tracks_mut() {
             track.packager.discontinuity();
+        }
+    }
+
+    /// Sound beside the last pictures belongs before the discontinuity, silence where another's sound is to come.
+    fn finish_sound(&mut self) {
+        let Some(seam) = self.source.splice.end() else { return };
+        if self.sound_joins {
+            self.silence_until(seam);
+        }
+        let before = self.held_audio.partition_point(|unit| unit.pts + unit.duration.half() <= seam);
+        for unit in self.held_audio.drain(..before) {
+            push(self.audio.as_mut(), unit);
         }
     }
 

@@ -40,6 +40,16 @@ impl Run {
         outcome
     }
 
+    /// Holds what a slate does not have: further tracks, and sound where it is `silent`.
+    pub(super) fn hold_beside_source(&mut self, silent: bool) -> Outcome {
+        let now = self.now();
+        let mut outcome = self.hold_others(now);
+        if silent {
+            outcome |= self.hold_sound(now);
+        }
+        outcome
+    }
+
     fn hold_source(&mut self, now: Timestamp) -> Outcome {
         let mut outcome = Outcome::default();
         let Some(keyframe) = self.source.keyframe.clone() else { return outcome };
@@ -75,14 +85,28 @@ impl Run {
 
     fn hold_sound(&mut self, now: Timestamp) -> Outcome {
         let mut outcome = Outcome::default();
-        let Some(format) = &self.source_audio else { return outcome };
-        let Some(payload) = silence::frame(format) else { return outcome };
-        let duration = Span::from_ticks(i64::from(format.frame_samples), format.sample_rate);
-        let frame = AccessUnit { dts: now, pts: now, duration, keyframe: true, payload };
-        for silent in repeat(&frame, self.audio_splice.end(), now, duration) {
-            outcome |= self.unit(Track::Audio, silent, None);
+        let Some(frame) = self.silent_frame() else { return outcome };
+        for silent in repeat(&frame, self.audio_splice.end(), now, frame.duration) {
+            if let Some(silent) = self.audio_splice.place(silent) {
+                outcome |= self.audio(silent);
+            }
         }
         outcome
+    }
+
+    /// Silence up to the sound of a publisher that is joined: what lies between, or it is a hole.
+    pub(super) fn silence_until(&mut self, joined: Timestamp) {
+        if let Some(frame) = self.silent_frame().filter(|_| self.open) {
+            // Within half a frame of it.
+            self.hold_sound(joined - frame.duration.half());
+        }
+    }
+
+    fn silent_frame(&self) -> Option<AccessUnit> {
+        let format = self.source_audio.as_ref()?;
+        let duration = Span::from_ticks(i64::from(format.frame_samples), format.sample_rate);
+        let payload = silence::frame(format)?;
+        Some(AccessUnit { dts: Timestamp::ZERO, pts: Timestamp::ZERO, duration, keyframe: true, payload })
     }
 }
 

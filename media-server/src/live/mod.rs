@@ -16,7 +16,9 @@ mod push_state;
 mod rendition;
 mod run;
 mod rung;
+mod slate;
 mod snapshot;
+mod standby;
 mod stream;
 mod switch;
 mod tap;
@@ -31,6 +33,7 @@ pub use publisher::{Expect, PublishSpec, Publisher, Role, Track};
 pub use push_state::{PushPhase, PushState};
 pub use rendition::{Rendition, Text, View, gzip};
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
+pub use slate::{Slate, SlateCell, SlateFactory, SlateRequest};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};
 pub use switch::OnAir;
 pub use tap::Tapped;
@@ -46,6 +49,8 @@ pub struct Settings {
     pub silence: Duration,
     /// What a newcomer meets while the publisher with its key really sends.
     pub policy: Policy,
+    /// A slate is shown once nobody has sent for so long; `None` where there is none.
+    pub slate: Option<Duration>,
 }
 
 /// What happens to a newcomer whose key is live.

@@ -86,6 +86,7 @@ pub(super) struct Other {
     pub(super) track: Track,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other, not a mode")]
 pub(super) struct Run {
     pub(super) name: Arc<str>,
     pub(super) epoch: Arc<str>,
@@ -109,6 +110,8 @@ pub(super) struct Run {
     pub(super) source_audio: Option<AudioFormat>,
     pub(super) audio_splice: AudioSplice,
     pub(super) held_audio: VecDeque<AccessUnit>,
+    /// Another publisher's sound is to come: up to its first frame there is silence.
+    pub(super) sound_joins: bool,
     /// Media flows; before, units wait for the first keyframe.
     pub(super) open: bool,
     pub(super) ready_by: Option<Instant>,
@@ -156,6 +159,7 @@ impl Run {
             source_audio: None,
             audio_splice: AudioSplice::default(),
             held_audio: VecDeque::new(),
+            sound_joins: false,
             open: false,
             ready_by: None,
             ready: false,
@@ -211,6 +215,7 @@ impl Run {
 
     /// The present publisher's pictures follow on something else: they begin with a keyframe.
     pub(super) fn rejoin(&mut self) {
+        self.sound_joins = true;
         for source in self.sources_mut() {
             source.splice.join();
             source.interrupted = false;

@@ -12,7 +12,9 @@ use super::feed::Feed;
 use super::publisher::{Input, PublishSpec, Publisher, QUEUE, Role};
 use super::run::{After, Outcome, Run};
 use super::rung::{RungEvent, RungFactory};
+use super::slate::SlateFactory;
 use super::snapshot::{Counters, Phase, SessionInfo, Snapshot};
+use super::standby::Standby;
 use super::switch::OnAir;
 use super::tap::Tap;
 use super::{Policy, air};
@@ -30,7 +32,7 @@ pub(super) enum Command {
 
 pub(super) struct Stream {
     pub(super) name: Arc<str>,
-    settings: Settings,
+    pub(super) settings: Settings,
     factory: RungFactory,
     metrics: Metrics,
     pub(super) phase: Phase,
@@ -40,6 +42,7 @@ pub(super) struct Stream {
     pub(super) backup: Option<Feed>,
     pub(super) on_air: OnAir,
     pub(super) holding: bool,
+    pub(super) standby: Standby,
     session: Option<SessionInfo>,
     counters: Arc<Counters>,
     /// When the present phase runs out: the reconnect window, or the retention.
@@ -52,7 +55,7 @@ impl Stream {
     pub(super) fn create(
         name: &str,
         settings: Settings,
-        factory: RungFactory,
+        (factory, slates): (RungFactory, SlateFactory),
         metrics: Metrics,
         cancel: CancellationToken,
     ) -> (StreamHandle, impl Future<Output = ()> + Send + use<>) {
@@ -101,6 +104,7 @@ impl Stream {
             backup: None,
             on_air: OnAir::Nothing,
             holding: false,
+            standby: Standby::new(slates),
             session: None,
             counters,
             snapshots,
@@ -198,6 +202,7 @@ impl Stream {
             );
             self.counters = Arc::new(Counters::default());
             self.on_air = OnAir::Nothing;
+            self.standby.leave();
         }
         let counters = match role {
             Role::Primary => Arc::clone(&self.counters),
@@ -280,6 +285,7 @@ impl Stream {
         self.run.end();
         self.phase = Phase::Ended;
         self.on_air = OnAir::Nothing;
+        self.standby.leave();
         self.holding = false;
         self.deadline = Some(Instant::now() + self.window() + RETENTION);
         tracing::info!(stream = %self.name, "stream ended");

@@ -158,7 +158,7 @@ async fn feed(start: Start, mut socket: OwnedWriteHalf, shared: &Shared, flow: &
 }
 
 /// Writes head and payload in one system call where the socket has room.
-async fn write(socket: &mut OwnedWriteHalf, encoded: Encoded) -> io::Result<()> {
+pub(super) async fn write(socket: &mut OwnedWriteHalf, encoded: Encoded) -> io::Result<()> {
     let Encoded { mut head, mut payload } = encoded;
     while head.has_remaining() || payload.has_remaining() {
         let written = socket.write_vectored(&[IoSlice::new(&head), IoSlice::new(&payload)]).await?;
@@ -260,6 +260,8 @@ impl Collector<'_> {
                 self.settle(rung);
                 self.refill();
             }
+            // A slate's; no worker of a ladder says it.
+            FromWorker::Sound { .. } => {}
             FromWorker::Error { fatal, text } => return Err(Fault::Said { fatal, text }),
         }
         self.progress = Instant::now();
@@ -308,7 +310,7 @@ impl Collector<'_> {
 }
 
 /// RFC 6381 codec string of an AVCDecoderConfigurationRecord: profile, compatibility and level follow its version.
-fn codec(config: &[u8]) -> String {
+pub(super) fn codec(config: &[u8]) -> String {
     match config {
         [_, profile, compatibility, level, ..] => format!("avc1.{profile:02x}{compatibility:02x}{level:02x}"),
         _ => "avc1".to_owned(),

@@ -11,6 +11,7 @@ mod attempt;
 mod journal;
 mod process;
 mod protocol;
+mod slate;
 mod spec;
 mod supervisor;
 mod worker;
@@ -18,7 +19,8 @@ mod workers;
 
 pub use crate::live::RungEvent;
 pub use journal::Overrun;
-pub use spec::{InvalidSpec, Limits, PRESETS, RungSpec, TranscodeSpec};
+pub use slate::{SlateError, make_slate};
+pub use spec::{InvalidSpec, Limits, PRESETS, RungSpec, SlateSpec, TranscodeSpec};
 pub use supervisor::{Stats, Transcoder, start};
 pub use worker::worker_main;
 pub use workers::Workers;

@@ -8,7 +8,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use media::{AccessUnit, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::spec::TranscodeSpec;
+use super::spec::{SlateSpec, TranscodeSpec};
 
 /// Bytes in front of each body.
 pub(super) const HEAD: usize = 5;
@@ -27,11 +27,14 @@ const MAX_CONFIG: usize = 64 << 10;
 
 const START: u8 = 1;
 const SOURCE: u8 = 2;
+const SLATE: u8 = 3;
+const FILE: u8 = 4;
 const READY: u8 = 16;
 const FORMAT: u8 = 17;
 const UNIT: u8 = 18;
 const PROGRESS: u8 = 19;
 const ERROR: u8 = 20;
+const SOUND: u8 = 21;
 
 const KEYFRAME: u8 = 1;
 const EDGE: u8 = 2;
@@ -73,6 +76,10 @@ pub(super) enum ToWorker {
     Start(Box<Start>),
     /// One source unit in decode order; `edge` asks for an IDR on every rung at its PTS.
     Source { unit: AccessUnit, edge: bool },
+    /// First message of the other job: a file to be encoded once.
+    Slate(Box<SlateSpec>),
+    /// The file, or its next part.
+    File(Bytes),
 }
 
 /// Worker to daemon.
@@ -82,6 +89,8 @@ pub(super) enum FromWorker {
     Ready,
     /// A rung's AVCDecoderConfigurationRecord and size; before its first unit and on each change.
     Format { rung: u8, width: u32, height: u32, frame_rate: Option<(u32, u32)>, config: Bytes },
+    /// A slate's AudioSpecificConfig; its units come as those of rung 1.
+    Sound { config: Bytes },
     /// One encoded unit.
     Unit { rung: u8, unit: AccessUnit },
     /// Source units that have reached the decoder so far.
@@ -142,6 +151,8 @@ impl ToWorker {
         match self {
             Self::Start(start) => message(START, 0, serde_json::to_vec(start).unwrap_or_default().into()),
             Self::Source { unit, edge } => unit_head(SOURCE, 0, *edge, unit),
+            Self::Slate(spec) => message(SLATE, 0, serde_json::to_vec(spec).unwrap_or_default().into()),
+            Self::File(part) => message(FILE, 0, part.clone()),
         }
     }
 
@@ -152,6 +163,10 @@ impl ToWorker {
                 .map(|start| Self::Start(Box::new(start)))
                 .map_err(|error| ProtocolError::Job(error.to_string())),
             SOURCE => take_unit(kind, body).map(|(_, edge, unit)| Self::Source { unit, edge }),
+            SLATE => serde_json::from_slice(&body)
+                .map(|spec| Self::Slate(Box::new(spec)))
+                .map_err(|error| ProtocolError::Job(error.to_string())),
+            FILE => Ok(Self::File(body)),
             _ => Err(ProtocolError::Kind(kind)),
         }
     }
@@ -171,6 +186,7 @@ impl FromWorker {
                 }
                 encoded
             }
+            Self::Sound { config } => message(SOUND, 0, config.slice(..config.len().min(MAX_CONFIG))),
             Self::Unit { rung, unit } => unit_head(UNIT, *rung, false, unit),
             Self::Progress { consumed } => {
                 let mut encoded = message(PROGRESS, 8, Bytes::new());
@@ -199,6 +215,7 @@ impl FromWorker {
                 let frame_rate = Some(frame_rate).filter(|(n, d)| *n > 0 && *d > 0);
                 Ok(Self::Format { rung, width, height, frame_rate, config: body })
             }
+            SOUND => Ok(Self::Sound { config: body }),
             UNIT => take_unit(kind, body).map(|(rung, _, unit)| Self::Unit { rung, unit }),
             PROGRESS => {
                 require(kind, &body, 8)?;
@@ -283,6 +300,7 @@ mod tests {
                     config: config.into()
                 }),
             (any::<u8>(), unit()).prop_map(|(rung, unit)| FromWorker::Unit { rung, unit }),
+            any::<Vec<u8>>().prop_map(|config| FromWorker::Sound { config: config.into() }),
             any::<u64>().prop_map(|consumed| FromWorker::Progress { consumed }),
             (any::<bool>(), "[ -~]{0,99}").prop_map(|(fatal, text)| FromWorker::Error { fatal, text }),
         ]

@@ -58,6 +58,25 @@ pub struct TranscodeSpec {
     pub limits: Limits,
 }
 
+/// A file to be encoded once, as a source that it stands in for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlateSpec {
+    /// Picture width in pixels, even.
+    pub width: u32,
+    /// Picture height in pixels, even.
+    pub height: u32,
+    /// Frames a second as (numerator, denominator).
+    pub frame_rate: (u32, u32),
+    /// Target bit rate in bit/s.
+    pub video_bitrate: u32,
+    /// Samples a second and channels of its sound, where the source has any.
+    pub sound: Option<(u32, u16)>,
+    /// x264 speed preset, one of [`PRESETS`].
+    pub preset: String,
+    /// Bytes of the file, which follow.
+    pub file_bytes: usize,
+}
+
 /// Bounds on what one stream's transcoding may hold and how long it may take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -117,9 +136,55 @@ pub enum InvalidSpec {
     /// A bit rate out of x264's range.
     #[error("rung {0}: the bit rate must be 1 kbit/s to 2 Gbit/s")]
     Bitrate(String),
+    /// Sound that AAC does not have.
+    #[error("sound must have 8000 to 96000 samples a second and 1 to 8 channels")]
+    Sound,
     /// Not an x264 preset.
     #[error("no x264 preset is called {0:?}")]
     Preset(String),
+}
+
+impl SlateSpec {
+    /// Checks what GStreamer's setters would otherwise panic on.
+    pub fn validate(&self) -> Result<(), InvalidSpec> {
+        let (width, height) = (self.width, self.height);
+        let rung = RungSpec {
+            name: "slate".into(),
+            width,
+            height,
+            fps: Some(self.frame_rate),
+            video_bitrate: self.video_bitrate,
+        };
+        rung.validate()?;
+        let sound = self
+            .sound
+            .is_none_or(|(rate, channels)| (8000..=96_000).contains(&rate) && (1..=8).contains(&channels));
+        if !sound {
+            return Err(InvalidSpec::Sound);
+        }
+        if PRESETS.contains(&self.preset.as_str()) {
+            Ok(())
+        } else {
+            Err(InvalidSpec::Preset(self.preset.clone()))
+        }
+    }
+}
+
+impl RungSpec {
+    fn validate(&self) -> Result<(), InvalidSpec> {
+        let side = |n: u32| n.is_multiple_of(2) && (2..=MAX_SIDE).contains(&n);
+        if !side(self.width) || !side(self.height) {
+            let (width, height) = (self.width, self.height);
+            return Err(InvalidSpec::Size { name: self.name.clone(), width, height });
+        }
+        if self.fps.is_some_and(|(n, d)| n == 0 || d == 0 || n > i32::MAX as u32 || d > i32::MAX as u32) {
+            return Err(InvalidSpec::FrameRate(self.name.clone()));
+        }
+        if !(1_000..=2_000_000_000).contains(&self.video_bitrate) {
+            return Err(InvalidSpec::Bitrate(self.name.clone()));
+        }
+        Ok(())
+    }
 }
 
 impl TranscodeSpec {
@@ -131,20 +196,7 @@ impl TranscodeSpec {
         if !PRESETS.contains(&self.preset.as_str()) {
             return Err(InvalidSpec::Preset(self.preset.clone()));
         }
-        for rung in &self.rungs {
-            let side = |n: u32| n.is_multiple_of(2) && (2..=MAX_SIDE).contains(&n);
-            if !side(rung.width) || !side(rung.height) {
-                let (width, height) = (rung.width, rung.height);
-                return Err(InvalidSpec::Size { name: rung.name.clone(), width, height });
-            }
-            if rung.fps.is_some_and(|(n, d)| n == 0 || d == 0 || n > i32::MAX as u32 || d > i32::MAX as u32) {
-                return Err(InvalidSpec::FrameRate(rung.name.clone()));
-            }
-            if !(1_000..=2_000_000_000).contains(&rung.video_bitrate) {
-                return Err(InvalidSpec::Bitrate(rung.name.clone()));
-            }
-        }
-        Ok(())
+        self.rungs.iter().try_for_each(RungSpec::validate)
     }
 }
 

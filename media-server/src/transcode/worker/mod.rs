@@ -9,6 +9,7 @@ mod frames;
 mod pipeline;
 mod plugins;
 mod rung;
+mod slate;
 mod socket;
 
 use std::{
@@ -49,6 +50,8 @@ enum Failure {
     Pipeline(#[from] pipeline::PipelineError),
     #[error("the pipeline did not finish within {DRAIN:?}")]
     Stuck,
+    #[error(transparent)]
+    Slate(#[from] slate::SlateFailure),
 }
 
 impl Failure {
@@ -86,7 +89,11 @@ pub fn worker_main() -> ExitCode {
 fn work(mut inlet: Inlet, outlet: &Arc<Outlet>) -> Result<(), Failure> {
     confinement::apply();
     plugins::load()?;
-    let Some(ToWorker::Start(start)) = inlet.next()? else { return Err(Failure::NoJob) };
+    let start = match inlet.next()? {
+        Some(ToWorker::Start(start)) => start,
+        Some(ToWorker::Slate(spec)) => return slate::work(&spec, &mut inlet, outlet),
+        _ => return Err(Failure::NoJob),
+    };
     let pipeline = Arc::new(Pipeline::build(&start, outlet)?);
     outlet.send(&FromWorker::Ready)?;
     let ended = Arc::new(AtomicBool::new(false));
@@ -114,7 +121,7 @@ fn read(inlet: &mut Inlet, pipeline: &Pipeline) -> Result<(), Failure> {
                     break;
                 }
             }
-            ToWorker::Start(_) => return Err(Failure::NoJob),
+            ToWorker::Start(_) | ToWorker::Slate(_) | ToWorker::File(_) => return Err(Failure::NoJob),
         }
     }
     Ok(())

@@ -37,6 +37,35 @@ pub(super) enum PluginError {
     Missing { element: &'static str, package: &'static str },
 }
 
+/// What a slate's file may need besides; what is missing is a format that is not read.
+const FILES: [&str; 16] = [
+    "libgstplayback.so",
+    "libgsttypefindfunctions.so",
+    "libgstpng.so",
+    "libgstjpeg.so",
+    "libgstwebp.so",
+    "libgstimagefreeze.so",
+    "libgstvideorate.so",
+    "libgstisomp4.so",
+    "libgstmatroska.so",
+    "libgstflv.so",
+    "libgstmpegtsdemux.so",
+    "libgstvideoparsersbad.so",
+    "libgstaudioparsers.so",
+    "libgstaudioconvert.so",
+    "libgstaudioresample.so",
+    "libgstvpx.so",
+];
+
+/// Makes files of the usual kinds readable.
+pub(super) fn load_files() {
+    let dirs = dirs();
+    for file in FILES {
+        // The first directory that has it.
+        let _loaded = dirs.iter().any(|dir| load_file(&dir.join(file)));
+    }
+}
+
 /// Initialises GStreamer with just what is needed.
 pub(super) fn load() -> Result<(), PluginError> {
     gstreamer::init().map_err(PluginError::Init)?;
@@ -53,9 +82,7 @@ fn provide((file, element, package): (&'static str, &'static str, &'static str))
     if is_there(element) {
         return Ok(());
     }
-    let operators = std::env::var_os(PLUGIN_DIRS).unwrap_or_default();
-    let dirs: Vec<PathBuf> =
-        std::env::split_paths(&operators).chain(SYSTEM_DIRS.iter().map(PathBuf::from)).collect();
+    let dirs = dirs();
     if !dirs.iter().any(|dir| load_file(&dir.join(file)) && is_there(element)) {
         // Named differently in this GStreamer: look at everything that lies there.
         for dir in dirs.iter().filter(|dir| dir.is_dir()) {
@@ -63,6 +90,11 @@ fn provide((file, element, package): (&'static str, &'static str, &'static str))
         }
     }
     if is_there(element) { Ok(()) } else { Err(PluginError::Missing { element, package }) }
+}
+
+fn dirs() -> Vec<PathBuf> {
+    let operators = std::env::var_os(PLUGIN_DIRS).unwrap_or_default();
+    std::env::split_paths(&operators).chain(SYSTEM_DIRS.iter().map(PathBuf::from)).collect()
 }
 
 fn is_there(element: &str) -> bool {

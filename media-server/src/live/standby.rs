@@ -1,0 +1,105 @@
+//! A stream's slate: asked for as soon as it is known what it must look like, shown once nobody has sent for a while,
+//! left for the first publisher that sends again.
+
+use std::time::{Duration, Instant};
+
+use media::{Format, Span};
+
+use super::publisher::Track;
+use super::run::Outcome;
+use super::slate::{Showing, SlateCell, SlateFactory, SlateRequest};
+use super::stream::Stream;
+
+/// Frames a second where the source names no rate.
+const RATE: (u32, u32) = (30, 1);
+/// What was shown last ends this much ago at most, where it was held: the slate follows on it without a hole.
+const SEAM: Span = Span::from_millis(1_000);
+
+/// See the module.
+pub(super) struct Standby {
+    factory: SlateFactory,
+    /// What was asked for, and where it will be.
+    asked: Option<(SlateRequest, SlateCell)>,
+    showing: Option<Showing>,
+    /// When a publisher on the air last sent.
+    heard: Instant,
+}
+
+impl Standby {
+    pub(super) fn new(factory: SlateFactory) -> Self {
+        Self { factory, asked: None, showing: None, heard: Instant::now() }
+    }
+
+    /// It is not shown any more.
+    pub(super) fn leave(&mut self) {
+        self.showing = None;
+    }
+
+    fn is_made(&self) -> bool {
+        self.asked.as_ref().is_some_and(|(_, cell)| cell.get().is_some())
+    }
+}
+
+impl Stream {
+    /// Notes what is on the air, and has a slate made that could stand in for it.
+    pub(super) fn prepare_slate(&mut self, heard: Option<Instant>) {
+        let Some(heard) = heard else { return };
+        self.standby.heard = heard;
+        // Once its tracks are known.
+        let wanted = self.settings.slate.is_some() && self.run.ready;
+        let Some(video) = self.run.source.format.as_ref().filter(|_| wanted) else {
+            return;
+        };
+        let request = SlateRequest {
+            width: video.width,
+            height: video.height,
+            frame_rate: video.frame_rate.unwrap_or(RATE),
+            bitrate: self.run.expect.video_bitrate.unwrap_or(0),
+            sound: self.run.source_audio.as_ref().map(|audio| (audio.sample_rate, audio.channels)),
+        };
+        if self.standby.asked.as_ref().is_none_or(|(asked, _)| *asked != request) {
+            let cell = (self.standby.factory)(request.clone());
+            self.standby.asked = Some((request, cell));
+        }
+    }
+
+    /// It can be shown, and is due or shown already.
+    pub(super) fn slate_is_due(&self, now: Instant) -> bool {
+        self.slate_due_at().is_some_and(|at| self.standby.showing.is_some() || at <= now)
+    }
+
+    /// When it is due. None: there is none, or nothing that it could stand in for.
+    pub(super) fn slate_due_at(&self) -> Option<Instant> {
+        let after = self.settings.slate.filter(|_| self.run.open && self.standby.is_made())?;
+        Some(self.standby.heard + after.max(Duration::from_millis(100)))
+    }
+
+    /// Puts it on the air, behind what was shown last.
+    pub(super) fn begin_slate(&mut self) -> Outcome {
+        let made = self.standby.asked.as_ref().and_then(|(_, cell)| cell.get().cloned());
+        let Some(slate) = made else { return Outcome::default() };
+        let now = self.run.now();
+        let base = self.run.source.splice.end().filter(|end| now - *end < SEAM).unwrap_or(now);
+        let format = Format::Video(slate.video.clone());
+        self.standby.showing = Showing::begin(slate, base, self.run.source_audio.as_ref());
+        self.run.rejoin();
+        self.run.format(Track::Video(0), &format)
+    }
+
+    /// Gives what is due of it; silence and held pictures for the tracks that it does not have.
+    pub(super) fn show_slate(&mut self) -> Outcome {
+        let Some(showing) = &mut self.standby.showing else { return Outcome::default() };
+        let (now, silent) = (self.run.now(), !showing.has_sound());
+        let mut outcome = Outcome::default();
+        for (track, unit) in showing.due(now) {
+            outcome |= self.run.unit(track, unit, None);
+        }
+        outcome |= self.run.hold_beside_source(silent);
+        outcome
+    }
+
+    /// When its next unit is due.
+    pub(super) fn next_of_slate(&self) -> Option<Instant> {
+        self.standby.showing.as_ref().map(|showing| self.run.instant(showing.next_at()))
+    }
+}

@@ -1,0 +1,127 @@
+//! A slate is made: a worker of its own gets a file's bytes, encodes them once, and is gone.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use media::VideoFormat;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::attempt::{codec, write};
+use super::process;
+use super::protocol::{self, FromWorker, ProtocolError, ToWorker};
+use super::spec::{InvalidSpec, SlateSpec};
+use super::workers::Workers;
+use crate::live::Slate;
+
+/// How long it may take, for a minute of 1080p on a slow machine.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// What a turn may have, in bytes: a minute at 8 Mbit/s.
+const MOST: usize = 64 << 20;
+/// Size of the parts in which the file travels.
+const PART: usize = 1 << 20;
+
+impl From<ProtocolError> for SlateError {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+/// Why there is no slate.
+#[derive(Debug, thiserror::Error)]
+pub enum SlateError {
+    /// The source has no size or rate that can be encoded.
+    #[error(transparent)]
+    Spec(#[from] InvalidSpec),
+    /// The worker could not be started, or died.
+    #[error("the worker: {0}")]
+    Worker(#[from] io::Error),
+    /// It said something that this side does not understand.
+    #[error("the worker does not keep to the protocol: {0}")]
+    Protocol(String),
+    /// It said why.
+    #[error("{0}")]
+    Said(String),
+    /// It ended before it was done.
+    #[error("the worker ended before it was done")]
+    Ended,
+    /// The file needs more memory than a slate may have.
+    #[error("a turn of it takes more than {} MiB: take a shorter or simpler one", MOST >> 20)]
+    TooLarge,
+    /// It took too long.
+    #[error("it took longer than {PATIENCE:?}: take a shorter or simpler one")]
+    Slow,
+}
+
+/// Encodes `file` as `spec` says.
+pub async fn make_slate(workers: &Workers, mut spec: SlateSpec, file: Bytes) -> Result<Slate, SlateError> {
+    spec.validate()?;
+    spec.file_bytes = file.len();
+    tokio::time::timeout(PATIENCE, make(workers, spec, file)).await.unwrap_or(Err(SlateError::Slow))
+}
+
+async fn make(workers: &Workers, spec: SlateSpec, file: Bytes) -> Result<Slate, SlateError> {
+    let process::Worker { mut child, socket, stderr } = process::spawn(workers.program())?;
+    let (read, mut write_half) = socket.into_split();
+    let feed = async {
+        write(&mut write_half, ToWorker::Slate(Box::new(spec)).encode()).await?;
+        let mut rest = file;
+        while !rest.is_empty() {
+            let part = rest.split_to(rest.len().min(PART));
+            write(&mut write_half, ToWorker::File(part).encode()).await?;
+        }
+        write_half.shutdown().await
+    };
+    let log = process::log(stderr, "slate");
+    // What the worker says of a broken file counts for more than that it took no more of it.
+    let (_fed, made, ()) = tokio::join!(feed, collect(read), log);
+    drop(child.kill().await);
+    made
+}
+
+async fn collect(mut socket: tokio::net::unix::OwnedReadHalf) -> Result<Slate, SlateError> {
+    let mut made =
+        Slate { video: none(), pictures: Vec::new(), sound_config: Bytes::new(), sound: Vec::new() };
+    let mut bytes = 0_usize;
+    let mut read = BytesMut::new();
+    loop {
+        while let Some((kind, body)) = protocol::split(&mut read)? {
+            match FromWorker::decode(kind, body)? {
+                FromWorker::Format { width, height, frame_rate, config, .. } => {
+                    made.video = VideoFormat { codec: codec(&config), width, height, frame_rate, config };
+                }
+                FromWorker::Sound { config } => made.sound_config = config,
+                FromWorker::Unit { rung, unit } => {
+                    bytes = bytes.saturating_add(unit.payload.len());
+                    if bytes > MOST {
+                        return Err(SlateError::TooLarge);
+                    }
+                    // A copy: it is kept for long, and must not keep the read buffers.
+                    let payload = Bytes::copy_from_slice(&unit.payload);
+                    if rung == 0 {
+                        made.pictures.push(media::AccessUnit { payload, ..unit });
+                    } else {
+                        made.sound.push(payload);
+                    }
+                }
+                FromWorker::Progress { consumed } => {
+                    let all = made.pictures.len().saturating_add(made.sound.len());
+                    return if consumed == all as u64 { Ok(made) } else { Err(SlateError::Ended) };
+                }
+                FromWorker::Error { text, .. } => return Err(SlateError::Said(text)),
+                FromWorker::Ready => {}
+            }
+        }
+        protocol::make_room(&mut read);
+        match socket.read_buf(&mut read).await {
+            Ok(0) => return Err(SlateError::Ended),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(SlateError::Ended),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn none() -> VideoFormat {
+    VideoFormat { codec: String::new(), width: 0, height: 0, frame_rate: None, config: Bytes::new() }
+}
