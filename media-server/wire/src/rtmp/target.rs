@@ -64,7 +64,11 @@ impl PushUrl {
             "" => 1935,
             port => port.parse().ok().filter(|port| *port > 0).ok_or(PushUrlError::Host)?,
         };
-        if host.is_empty() || host.contains('@') {
+        let bracketed = authority.starts_with('[');
+        if host.is_empty()
+            || host.contains(['@', '[', ']'])
+            || bracketed && host.parse::<std::net::Ipv6Addr>().is_err()
+        {
             return Err(PushUrlError::Host);
         }
         // A query may hold slashes: the key begins behind the last one before it.
@@ -130,6 +134,9 @@ mod tests {
             ("rtmp://a:0/b/c", PushUrlError::Host),
             ("rtmp://a:x/b/c", PushUrlError::Host),
             ("rtmp://[::1/b/c", PushUrlError::Host),
+            ("rtmp://[[]/b/c", PushUrlError::Host),
+            ("rtmp://[host]/b/c", PushUrlError::Host),
+            ("rtmp://a]/b/c", PushUrlError::Host),
             ("rtmp://user@a/b/c", PushUrlError::Host),
             ("rtmp://a/b/c d", PushUrlError::Characters),
         ] {
