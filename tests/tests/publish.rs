@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use weir_tests::{
     http_client::HttpClient,
+    llhls::{self, media_playlist::unix_seconds},
     publisher::{Ffmpeg, Session, Source, flv},
     wait,
     world::Plan,
@@ -48,7 +49,7 @@ async fn first_playlist(plan: Plan, rungs: usize) -> Result<()> {
             return Ok(None);
         }
         let master = url::Url::parse(&url)?;
-        let list = weir_tests::llhls::multivariant::Multivariant::parse(&answer.text(), &master);
+        let list = llhls::multivariant::Multivariant::parse(&answer.text(), &master);
         anyhow::ensure!(list.variants.len() == rungs, "{} rungs: {}", list.variants.len(), answer.text());
         let variant = list.variants.first().context("no variant")?;
         let text = client.get(variant.uri.as_str()).await?.text();
@@ -104,4 +105,60 @@ async fn an_unknown_codec_is_refused_with_its_name() -> Result<()> {
     let mut world = world;
     world.media.program.line("H.263", Duration::from_secs(2)).await?;
     Ok(())
+}
+
+/// `onTextData` with an object of one text, as AMF0.
+fn text_data(text: &str) -> flv::Tag {
+    let string = |text: &str| {
+        let length = u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [&length[..], text.as_bytes()].concat()
+    };
+    let body =
+        [&[2][..], &string("onTextData"), &[3], &string("text"), &[2], &string(text), &[0, 0, 9]].concat();
+    flv::Tag { kind: flv::SCRIPT, timestamp: 0, body: body.into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_encoder_says_beside_its_media_is_in_the_playlists() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let tags = tags(9).await?;
+    let mut session = Session::publish(&world.media.publish_url("said")).await?;
+    let start = tokio::time::Instant::now();
+    let mut said = false;
+    let mut check = tokio::task::JoinSet::new();
+    for tag in &tags {
+        tokio::time::sleep_until(start + Duration::from_millis(u64::from(tag.timestamp))).await;
+        session.send(tag, tag.timestamp).await?;
+        if tag.timestamp > 2000 && check.is_empty() {
+            let url = world.media.hls("said");
+            check.spawn(async move { llhls::check(&url, Duration::from_secs(6)).await });
+        }
+        if tag.timestamp >= 5000 && !said {
+            said = true;
+            session.send(&text_data("goal for \"Ada\""), 5000).await?;
+        }
+    }
+    for rendition in ["source", "audio"] {
+        let url = format!("{}/live/said/{rendition}/index.m3u8", world.media.http);
+        let list = world.client.get(&url).await?.text();
+        let ranges: Vec<&str> = list.lines().filter(|line| line.starts_with("#EXT-X-DATERANGE:")).collect();
+        println!("{rendition}: {ranges:#?}");
+        assert_eq!(ranges.len(), 2, "{list}");
+        let metadata = ranges[0];
+        assert!(
+            metadata.contains("CLASS=\"urn:weir:rtmp:onMetaData\"") && metadata.contains(",END-ON-NEXT=YES")
+        );
+        assert!(metadata.contains(",X-WIDTH=640,X-HEIGHT=360,"), "{metadata}");
+        assert!(ranges[1].contains("CLASS=\"urn:weir:rtmp:onTextData\"") && ranges[1].contains("DURATION=0"));
+        assert!(ranges[1].ends_with(",X-TEXT=\"goal for Ada\""), "{}", ranges[1]);
+        let date = |line: &str, name: &str| {
+            let text = line.split_once(name)?.1.trim_start_matches('"').split('"').next()?;
+            unix_seconds(text)
+        };
+        let begun =
+            list.lines().find_map(|line| date(line, "#EXT-X-PROGRAM-DATE-TIME:")).context("no date")?;
+        let at = date(ranges[1], "START-DATE=").context("no date")?;
+        assert!((at - begun - 5.0).abs() < 0.05, "5 s into the stream: {}", at - begun);
+    }
+    check.join_next().await.context("no report")???.no_must_broken(&[])
 }

@@ -9,6 +9,7 @@ use super::run::Outcome;
 use super::snapshot::Phase;
 use super::stream::Stream;
 use super::switch::{self, GIVES_WAY, OnAir, State};
+use super::timed::Timed;
 
 /// The publisher is connected and sends nothing for so long: what it sent last is held. Less than players are behind.
 const HELD_AFTER: Duration = Duration::from_secs(1);
@@ -55,6 +56,16 @@ impl Stream {
                 feed.announced.expect = expect;
                 if through {
                     self.run.expect = expect;
+                }
+                Outcome::default()
+            }
+            Input::Timed(mut timed) => {
+                timed.at += feed.offset();
+                if timed.lasting {
+                    feed.announced.said = Some(timed.clone());
+                }
+                if through {
+                    self.run.timed(&timed);
                 }
                 Outcome::default()
             }
@@ -125,6 +136,11 @@ impl Stream {
         feed.join(seam);
         let (announced, profile) = (feed.announced.clone(), feed.profile.clone());
         self.run.join(&profile, announced.expect);
+        if let (Some(said), true) = (announced.said, begun) {
+            // From where it is shown on.
+            let at = seam.unwrap_or(said.at).max(said.at);
+            self.run.timed(&Timed { at, ..said });
+        }
         let mut outcome = Outcome { changed: true };
         let video = announced.video.map(|video| (Track::Video(0), media::Format::Video(video)));
         let others =

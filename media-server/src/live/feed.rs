@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::publisher::{Expect, Input, Track};
 use super::snapshot::{Counters, SessionInfo};
+use super::timed::Timed;
 
 /// Media kept for joining at most; a longer group of pictures is joined at its next keyframe.
 const MOST_BYTES: usize = 32 << 20;
@@ -39,6 +40,8 @@ pub(super) struct Announced {
     pub(super) audio: Option<AudioFormat>,
     /// Further video tracks, by number.
     pub(super) others: Vec<(u8, VideoFormat)>,
+    /// What it last said that holds until it says otherwise.
+    pub(super) said: Option<Timed>,
 }
 
 /// See the module.
@@ -202,6 +205,11 @@ impl Feed {
     /// What a joiner needs, oldest first, at the run's time.
     pub(super) fn kept(&self) -> Vec<Arrived> {
         self.kept.iter().cloned().map(|arrived| self.placed(arrived)).collect()
+    }
+
+    /// Its time is this much behind the run's.
+    pub(super) fn offset(&self) -> Span {
+        self.offset
     }
 
     /// A unit at the run's time.

@@ -22,6 +22,7 @@ mod standby;
 mod stream;
 mod switch;
 mod tap;
+mod timed;
 
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub use slate::{Slate, SlateCell, SlateFactory, SlateRequest};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};
 pub use switch::OnAir;
 pub use tap::Tapped;
+pub use timed::Timed;
 
 /// How a run is packaged and how long a stream waits for its publisher. Fixed for a run, read anew at each.
 #[derive(Clone, Debug, PartialEq)]

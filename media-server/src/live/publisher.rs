@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::snapshot::{Counters, SessionInfo};
+use super::timed::Timed;
 use std::sync::Arc;
 
 /// Units that may wait for the stream's task: some seconds of audio and video. The task never blocks, so the queue
@@ -60,6 +61,7 @@ pub(super) enum Input {
     Format { track: Track, format: Format },
     Unit { track: Track, unit: AccessUnit, arrived: Instant },
     Expect(Expect),
+    Timed(Timed),
 }
 
 /// What the publisher announced before its media (RTMP `onMetaData`); `None` where it did not say.
@@ -113,6 +115,11 @@ impl Publisher {
     /// What the publisher announced.
     pub fn expect(&mut self, expect: Expect) {
         self.send(Input::Expect(expect));
+    }
+
+    /// What it says beside its media.
+    pub fn timed(&mut self, timed: Timed) {
+        self.send(Input::Timed(timed));
     }
 
     /// How a track decodes from its next unit on.

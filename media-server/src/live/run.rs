@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use media::ladder::{self, Profile};
 use media::packager::{Packager, PackagerConfig};
+use media::playlist::DateRange;
 use media::segmenter::{Edge, GopClock};
 use media::splice::{AudioSplice, VideoSplice};
 use media::{AccessUnit, AudioFormat, Timestamp, VideoFormat};
@@ -23,7 +24,7 @@ use crate::metrics::Metrics;
 /// Every stream's time is UTC since 2026-01-01T00:00:00Z: `tfdt` and EXT-X-PROGRAM-DATE-TIME say the same, and a stream
 /// that comes back after a restart of the daemon, or on another machine, goes on where players expect it. Unix seconds.
 const ZERO: u64 = 1_767_225_600;
-const WALL_ZERO_MS: i64 = 1_767_225_600_000;
+pub(super) const WALL_ZERO_MS: i64 = 1_767_225_600_000;
 /// A stream's first media sequence number is the time at which it begins, in half seconds since [`ZERO`]: segments last
 /// longer than that, so numbers go on over a restart without anything having been written. Players keep them in 32
 /// signed bits, which lasts until 2060.
@@ -121,6 +122,9 @@ pub(super) struct Run {
     pub(super) encoder: Option<Arc<dyn RungSink>>,
     pub(super) events: Option<mpsc::Receiver<RungEvent>>,
     pub(super) aligned: bool,
+    /// What was said beside the media, and how often anything was.
+    pub(super) ranges: VecDeque<Arc<DateRange>>,
+    pub(super) said: u64,
     pub(super) metrics: Metrics,
     /// Who sends the stream elsewhere listens here.
     pub(super) tap: Tap,
@@ -168,6 +172,8 @@ impl Run {
             encoder: None,
             events: None,
             aligned: true,
+            ranges: VecDeque::new(),
+            said: 0,
             metrics,
             tap,
         }
@@ -314,6 +320,7 @@ impl Run {
             wall_zero_ms: WALL_ZERO_MS,
             discontinuity_sequence: self.discontinuities,
         });
+        packager.set_date_ranges(self.ranges.iter().cloned().collect());
         for edge in &self.edges {
             packager.edge(*edge);
         }

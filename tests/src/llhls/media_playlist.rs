@@ -97,7 +97,8 @@ pub struct PlacedPart<'a> {
     pub closes_segment: bool,
 }
 
-fn unix_seconds(text: &str) -> Option<f64> {
+/// An RFC 3339 date in Unix seconds.
+pub fn unix_seconds(text: &str) -> Option<f64> {
     use time::{OffsetDateTime, format_description::well_known::Rfc3339};
     let at = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;
     Some(at.unix_timestamp_nanos() as f64 / 1e9)

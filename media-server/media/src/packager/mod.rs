@@ -21,7 +21,7 @@ mod part;
 use std::sync::Arc;
 
 use crate::cmaf;
-use crate::playlist::{Constants, Init, MediaPlaylist, Running, Segment, SegmentHead, part_name};
+use crate::playlist::{Constants, DateRange, Init, MediaPlaylist, Running, Segment, SegmentHead, part_name};
 use crate::segmenter::{Edge, Targets};
 use crate::time::{Span, Timestamp};
 use crate::unit::{AccessUnit, Format, Kind};
@@ -77,6 +77,7 @@ pub struct Packager {
     sequence: u32,
     dropped: u64,
     ended: bool,
+    date_ranges: Arc<[Arc<DateRange>]>,
     window: Window,
     current: Arc<MediaPlaylist>,
 }
@@ -99,6 +100,7 @@ impl Packager {
             ended: false,
             bits: None,
             frame_rate: None,
+            date_ranges: Arc::new([]),
             init: None,
         });
         Self {
@@ -123,9 +125,15 @@ impl Packager {
             sequence: 0,
             dropped: 0,
             ended: false,
+            date_ranges: Arc::new([]),
             window: Window::new(targets, discontinuities),
             current,
         }
+    }
+
+    /// What was said beside the media, oldest first; listed from the next part on.
+    pub fn set_date_ranges(&mut self, ranges: Arc<[Arc<DateRange>]>) {
+        self.date_ranges = ranges;
     }
 
     /// Says how the units that follow decode. The same format again changes nothing. A different one closes what is
@@ -391,6 +399,7 @@ impl Packager {
             ended: self.ended,
             bits: self.window.bandwidth(),
             frame_rate: self.window.sample_rate(),
+            date_ranges: Arc::clone(&self.date_ranges),
             init: self.init.clone(),
         });
     }

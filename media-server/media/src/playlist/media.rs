@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::date_range::DateRange;
 use super::object::{Init, Object, Part, Segment, SegmentHead};
 use super::render::Constants;
 use crate::segmenter::Targets;
@@ -51,6 +52,8 @@ pub struct MediaPlaylist {
     pub(crate) ended: bool,
     pub(crate) bits: Option<(u64, u64)>,
     pub(crate) frame_rate: Option<f64>,
+    /// What was said beside the media, oldest first.
+    pub(crate) date_ranges: Arc<[Arc<DateRange>]>,
     /// The newest init, before a segment uses it.
     pub(crate) init: Option<Arc<Init>>,
 }
@@ -198,6 +201,17 @@ impl MediaPlaylist {
             }
             _ => self.segments.last().map(|segment| segment.end()),
         }
+    }
+
+    /// The ranges that concern what is listed: moments within it, and what holds there.
+    pub(super) fn listed_date_ranges(&self) -> impl Iterator<Item = &DateRange> {
+        let first = self.segments.first().map_or(Timestamp::ZERO, |segment| segment.head.start);
+        self.date_ranges.iter().enumerate().filter_map(move |(at, range)| {
+            let later = self.date_ranges.iter().skip(at + 1);
+            let holds = range.is_lasting()
+                && !later.clone().any(|next| range.ends_with(next) && next.start() <= first);
+            (range.start() >= first || holds).then_some(&**range)
+        })
     }
 
     /// Length of the parts of the segment that is being made.

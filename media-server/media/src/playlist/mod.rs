@@ -3,11 +3,13 @@
 //!
 //! A snapshot is cheap: segments and parts are shared, and each carries its own lines, written once.
 mod date;
+mod date_range;
 mod media;
 mod multivariant;
 mod object;
 mod render;
 
+pub use date_range::{DateRange, Field};
 pub use media::{MediaPlaylist, Report, Wait};
 pub use multivariant::{AudioRendition, Variant, multivariant};
 pub use object::{Init, Object, Part, Segment};

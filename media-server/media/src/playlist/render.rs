@@ -65,6 +65,10 @@ impl MediaPlaylist {
             append_number(&mut out, skipped as u64);
             out.push('\n');
         }
+        // In delta updates too: without CAN-SKIP-DATERANGES none is left out.
+        for range in self.listed_date_ranges() {
+            out.push_str(range.line());
+        }
         self.append_segments(&mut out, skipped);
         if self.ended {
             out.push_str("#EXT-X-ENDLIST\n");

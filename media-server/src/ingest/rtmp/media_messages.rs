@@ -7,12 +7,13 @@ use bytes::Bytes;
 use media::doctor::Announced;
 use media::intake::{IntakeError, Picture, VideoCodec, VideoIntake};
 use media::timeline::{Clock, Counts, Timeline, TimelineConfig};
-use media::{AccessUnit, AudioFormat, Format, Kind, Timestamp, VideoFormat, aac, opus};
+use media::{AccessUnit, AudioFormat, Format, Kind, Span, Timestamp, VideoFormat, aac, opus};
 use wire::amf0::Value;
 use wire::flv::{self, AudioCodec, AudioPacket, AudioTag, VideoPacket, VideoTag};
 use wire::rtmp::Event;
 
 use super::further_tracks::FurtherTracks;
+use super::timed;
 use crate::admission::{HealthData, Limits};
 use crate::ingest::budget::{self, Excess};
 use crate::ingest::checkup::Checkup;
@@ -20,6 +21,8 @@ use crate::live::{Counters, Expect, Publisher};
 
 /// Video without its sequence header for this long will not become playable.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// A data message's timestamp is believed as far from the last unit's, in milliseconds.
+const APART_MS: i64 = 10_000;
 
 /// Why a publisher cannot be served, with the remedy; told to the broadcaster.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,8 @@ pub(super) struct MediaMessages {
     audio: Option<AudioFormat>,
     headerless_since: Option<Instant>,
     frame_rate: Option<(u32, u32)>,
+    /// Timestamp and place of the last unit.
+    newest: Option<(u32, Timestamp)>,
 }
 
 impl MediaMessages {
@@ -78,6 +83,7 @@ impl MediaMessages {
             audio: None,
             headerless_since: None,
             frame_rate: None,
+            newest: None,
         }
     }
 
@@ -89,12 +95,26 @@ impl MediaMessages {
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
         match event {
-            Event::Metadata { value, .. } => self.metadata(value, publisher),
+            Event::Metadata { timestamp, value } => {
+                self.metadata(value, publisher);
+                publisher.timed(timed::metadata(value, self.place(*timestamp)));
+            }
+            Event::Data { timestamp, name, values } => {
+                publisher.timed(timed::data(name, values, self.place(*timestamp)));
+            }
             Event::Video { timestamp, payload } => self.video(*timestamp, payload, arrived, publisher)?,
             Event::Audio { timestamp, payload } => self.audio(*timestamp, payload, arrived, publisher)?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Where on the timeline a message without media lies: as far from the last unit as its timestamp says, if that is
+    /// not far.
+    fn place(&self, timestamp: u32) -> Timestamp {
+        let Some((raw, at)) = self.newest else { return self.zero };
+        let off = i64::from(timestamp.wrapping_sub(raw).cast_signed());
+        if off.abs() <= APART_MS { at + Span::from_millis(off) } else { at }
     }
 
     /// `onMetaData`: which tracks come, and how fast.
@@ -198,6 +218,7 @@ impl MediaMessages {
         let arrival = self.arrival(arrived);
         let (stamp, repairs) =
             self.timeline.video(u64::from(timestamp), i64::from(composition_time), arrival);
+        self.newest = Some((timestamp, stamp.dts));
         Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
         self.checkup.video(stamp, payload.len(), keyframe, repairs, arrival);
         let unit = AccessUnit { dts: stamp.dts, pts: stamp.pts, duration: stamp.duration, keyframe, payload };
@@ -260,6 +281,7 @@ impl MediaMessages {
                 };
                 let arrival = self.arrival(arrived);
                 let (stamp, repairs) = self.timeline.audio(u64::from(timestamp), samples, rate, arrival);
+                self.newest = Some((timestamp, stamp.dts));
                 Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
                 self.checkup.audio(stamp, &tag.data, repairs, arrival);
                 let unit = AccessUnit {

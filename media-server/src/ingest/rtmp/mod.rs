@@ -4,6 +4,7 @@ mod connection;
 mod further_tracks;
 mod media_messages;
 mod replay;
+mod timed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
