@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 FUZZ_TARGETS := rtmp amf0 flv toml codecs push flight
 FUZZ_SECONDS ?= 15
+# Targets at a time.
+FUZZ_JOBS ?= $(shell nproc)
 WEB := control-plane/web
 PLAYER := media-server/player
 
@@ -40,7 +42,7 @@ lint: deps web ## rustfmt, clippy with warnings denied, the web pages' checks, c
 	@scripts/lint.sh
 
 fuzz: ## fuzz each target for FUZZ_SECONDS (default 15) on its kept corpus
-	@for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target $(FUZZ_SECONDS) || exit 1; done
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(FUZZ_JOBS) -I TARGET fuzz/quietly.sh TARGET $(FUZZ_SECONDS)
 
 deps: ## install what is missing to build, by apt (scripts/apt-packages.txt)
 	@scripts/deps.sh build

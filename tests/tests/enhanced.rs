@@ -90,19 +90,39 @@ async fn av1_is_decoded_for_a_rung() -> Result<()> {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_video_track_is_a_rung_that_nobody_encodes() -> Result<()> {
-    let world = Plan::open()?.media(RUNG).start().await?;
+/// A source of 640x360 with sound, and beside it a track of 426x240 that is so many milliseconds late.
+async fn two_tracks(late: u32) -> Result<Vec<Tag>> {
     let large = legacy(Source::default(), 20).await?;
     let small = legacy(Source::default().video_only().size(426, 240).video_kbps(300), 20).await?;
     // Without sound ffmpeg begins at zero; an encoder gives both tracks one clock.
     let first = |tags: &[Tag]| tags.iter().find(|tag| tag.is_picture()).map_or(0, |tag| tag.timestamp);
-    let later = first(&large) - first(&small);
+    let later = first(&large) - first(&small) + late;
     let moved = small.iter().map(|tag| Tag { timestamp: tag.timestamp + later, ..tag.clone() });
     let small = moved.filter_map(|tag| enhanced::on_track(&tag, 1)).collect();
+    Ok(enhanced::together([large, small]))
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_video_track_whose_keyframes_lie_elsewhere_is_named_as_missing() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let _publisher = send(&world.media, "apart", two_tracks(900).await?);
+    let missing = wait::until("the missing rung", Duration::from_secs(25), || async {
+        let streams = world.media.streams().await?;
+        let missing = streams["items"][0]["missing"].clone();
+        Ok(missing.as_array().is_some_and(|list| !list.is_empty()).then_some(missing))
+    })
+    .await?;
+    println!("{missing}");
+    assert_eq!(missing[0]["rung"], "240p");
+    assert!(missing[0]["reason"].as_str().context("no reason")?.contains("keyframe interval"), "{missing}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_video_track_is_a_rung_that_nobody_encodes() -> Result<()> {
+    let world = Plan::open()?.media(RUNG).start().await?;
     // The ladder is planned at the first keyframe, and again at the second, when both tracks are known.
-    let _publisher = send(&world.media, "two", enhanced::together([large, small]));
+    let _publisher = send(&world.media, "two", two_tracks(0).await?);
     let list = wait::until("both variants", Duration::from_secs(15), || async {
         let list = world.client.get(&world.media.hls("two")).await?.text();
         let both = list.matches("#EXT-X-STREAM-INF").count() == 2 && list.contains("CODECS=\"avc1.42c015");

@@ -15,6 +15,10 @@ const READY_GRACE: Duration = Duration::from_millis(1500);
 const AUDIO_ONLY_AFTER: Span = Span::from_millis(1000);
 /// Audio waits at most this long for the video that decides its segment edges.
 const AUDIO_HOLD: Span = Span::from_millis(1500);
+/// Segments that begin without a further track before it is named as missing.
+const MISSED: u32 = 5;
+const NOT_TOGETHER: &str = "the publisher sends it, and its keyframes are not where the source's are: give all tracks one \
+                            keyframe interval, begun together";
 /// Edges kept for renditions that start late (an encoder on its way).
 const EDGES_KEPT: usize = 32;
 
@@ -129,9 +133,10 @@ impl Run {
         for track in self.tracks_mut() {
             track.packager.edge(edge);
         }
+        let mut outcome = self.miss_others();
         let aligned = self.clock.gop().aligned;
         if aligned == self.aligned {
-            return Outcome::default();
+            return outcome;
         }
         self.aligned = aligned;
         let longest = self.clock.gop().longest.seconds();
@@ -146,7 +151,24 @@ impl Run {
                 "keyframes too far apart for aligned segments; set the encoder's keyframe interval to 2 s";
             self.missing.push(("source".into(), reason.into()));
         }
-        Outcome { changed: true }
+        outcome.changed = true;
+        outcome
+    }
+
+    /// A further track that the publisher sends and that could never be cut with the source is named as missing.
+    fn miss_others(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        for other in self.others.iter_mut().filter(|other| !other.track.published) {
+            other.missed = other.missed.saturating_add(1);
+            if other.missed != MISSED {
+                continue;
+            }
+            let (name, reason) = (other.track.rendition.name.to_string(), NOT_TOGETHER);
+            tracing::warn!(stream = %self.name, track = other.number, rung = name, reason);
+            self.missing.push((name, reason.into()));
+            outcome.changed = true;
+        }
+        outcome
     }
 
     /// Audio goes on as far as the edges are decided; where video is absent or stalls, audio drives the clock.

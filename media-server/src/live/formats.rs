@@ -66,7 +66,7 @@ impl Run {
                 let name = self.free_name(video);
                 let track = Track::new(&name, self.packager(), format, 0, true);
                 let source = Source { format: Some(video.clone()), ..Source::default() };
-                self.others.push(Other { number, source, track });
+                self.others.push(Other { number, source, track, missed: 0 });
                 self.others.sort_by_key(|other| std::cmp::Reverse(short_side(other.source.format.as_ref())));
             }
         }

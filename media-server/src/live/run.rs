@@ -85,6 +85,8 @@ pub(super) struct Other {
     pub(super) number: u8,
     pub(super) source: Source,
     pub(super) track: Track,
+    /// Segments of the source that began without it.
+    pub(super) missed: u32,
 }
 
 #[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other, not a mode")]

@@ -67,7 +67,7 @@ impl PushUrl {
         let bracketed = authority.starts_with('[');
         if host.is_empty()
             || host.contains(['@', '[', ']'])
-            || bracketed && host.parse::<std::net::Ipv6Addr>().is_err()
+            || bracketed && host.parse::<core::net::Ipv6Addr>().is_err()
         {
             return Err(PushUrlError::Host);
         }
