@@ -20,6 +20,7 @@ use weir_tests::{
         session::{open, read_to_close},
     },
     vigil::{Seen, Vigil},
+    wait,
     world::{Plan, World},
 };
 
@@ -179,7 +180,13 @@ async fn ten_thousand_connections_one_after_the_other_leave_nothing_behind() -> 
     let mut marks = Vec::new();
     for cycle in 0..10_000_u32 {
         match cycle % 10 {
-            0 => drop(Session::publish(&beside.world.media.publish_url("again")).await?),
+            // The server may not have seen the end of the last one with this key yet.
+            0 => drop(
+                wait::until("a publish", Duration::from_secs(5), || async {
+                    Ok(Session::publish(&beside.world.media.publish_url("again")).await.ok())
+                })
+                .await?,
+            ),
             1..5 => drop(open(&beside.world.media.rtmp).await?),
             _ => drop(TcpStream::connect(&beside.world.media.rtmp).await?),
         }

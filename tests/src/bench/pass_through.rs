@@ -65,6 +65,12 @@ async fn our_cost(tags: &[Tag], streams: usize) -> Result<Cost> {
     Ok(cost)
 }
 
+/// CPU seconds a stream-minute of `streams` streams, without a peer: for two builds beside each other.
+pub async fn alone(folder: &Path, streams: usize) -> Result<f64> {
+    let tags = feed::six_megabits(folder).await?;
+    Ok(our_cost(&tags, streams).await?.cpu_per_stream_minute)
+}
+
 /// Runs it.
 pub async fn run(folder: &Path) -> Result<Table> {
     let tags = feed::six_megabits(folder).await?;

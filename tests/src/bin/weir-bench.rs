@@ -12,6 +12,9 @@ struct Arguments {
     /// Keep the tables in this Markdown file.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Only the CPU seconds a stream-minute of so many pass-through streams, of the programs in $WEIR_BIN.
+    #[arg(long, value_name = "STREAMS")]
+    alone: Option<usize>,
     /// Which (all where none is named).
     names: Vec<Benchmark>,
 }
@@ -34,6 +37,10 @@ async fn main() -> Result<()> {
     let all = Benchmark::value_variants();
     let names = if arguments.names.is_empty() { all } else { &arguments.names };
     let folder = tempfile::Builder::new().prefix("weir-bench-").tempdir()?;
+    if let Some(streams) = arguments.alone {
+        println!("{:.3}", pass_through::alone(folder.path(), streams).await?);
+        return Ok(());
+    }
     let mut failed = Vec::new();
     for name in names {
         let table = match name {
