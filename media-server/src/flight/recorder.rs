@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -37,12 +37,14 @@ struct Ring {
     open: Option<Open>,
     /// Of the sealed segments.
     bytes: usize,
+    /// Memory of a segment that was forgotten: new memory costs the kernel more than the copy that goes into it.
+    spare: Vec<u8>,
 }
 
 struct Segment {
     began: Instant,
     checkpoint: Bytes,
-    reads: Bytes,
+    reads: Arc<Vec<u8>>,
 }
 
 struct Open {
@@ -89,13 +91,10 @@ impl Recorder {
             let room = ring.open.as_ref().map_or(0, |open| open.reads.len());
             ring.seal();
             ring.forget_old(at, self.keep);
-            ring.open = Some(Open {
-                began: at,
-                checkpoint: checkpoint.into(),
-                // The next second is about as long as the last.
-                reads: Vec::with_capacity(room.saturating_add(room / 8)),
-                last: 0,
-            });
+            let mut reads = std::mem::take(&mut ring.spare);
+            // The next second is about as long as the last.
+            reads.reserve(room);
+            ring.open = Some(Open { began: at, checkpoint: checkpoint.into(), reads, last: 0 });
         }
         if let Some(open) = &mut ring.open {
             open.last = open.reads.len();
@@ -121,7 +120,7 @@ impl Recorder {
             reads: ring
                 .sealed
                 .iter()
-                .map(|segment| segment.reads.clone())
+                .map(|segment| Bytes::from_owner(Shared(Arc::clone(&segment.reads))))
                 .chain(open.map(|open| Bytes::copy_from_slice(&open.reads)))
                 .collect(),
             span: began.map_or(Duration::ZERO, |began| began.elapsed()),
@@ -136,7 +135,7 @@ impl Recorder {
 impl Ring {
     fn seal(&mut self) {
         let Some(Open { began, checkpoint, reads, .. }) = self.open.take() else { return };
-        let segment = Segment { began, checkpoint, reads: reads.into() };
+        let segment = Segment { began, checkpoint, reads: Arc::new(reads) };
         self.bytes += segment.size();
         self.sealed.push_back(segment);
     }
@@ -150,8 +149,21 @@ impl Ring {
                 break;
             }
             self.bytes -= oldest.size();
-            self.sealed.pop_front();
+            // Somebody may be writing it to a file.
+            if let Some(mut memory) = self.sealed.pop_front().and_then(|old| Arc::into_inner(old.reads)) {
+                memory.clear();
+                self.spare = memory;
+            }
         }
+    }
+}
+
+/// A segment's reads, for who copies them out.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
