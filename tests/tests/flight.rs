@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use weir_tests::{
     program::Program,
-    publisher::{Ffmpeg, Session, Source, flv},
+    publisher::{Ffmpeg, Session, Source},
     wait,
     world::{Plan, World},
 };
@@ -85,10 +85,7 @@ async fn the_last_seconds_of_a_publisher_are_replayed_from_a_file_without_its_ke
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_repairs_is_saved_and_its_replay_repairs_the_same() -> Result<()> {
     let mut world = Plan::open()?.pass_through().media("[recorder]\nstorm = 60\n").start().await?;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("source.flv");
-    Source::default().seconds(10).write_flv(&path).await?;
-    let tags = flv::read(&path)?;
+    let tags = Source::default().seconds(10).tags().await?;
     let mut session = Session::publish(&world.media.publish_url("sick")).await?;
     let start = Instant::now();
     let mut pictures = 0_u32;

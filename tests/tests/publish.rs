@@ -16,10 +16,7 @@ const FIRST_PLAYLIST: Duration = Duration::from_millis(800);
 
 /// A stream made beforehand, to be sent at a pace of the test's own.
 async fn tags(seconds: u32) -> Result<Vec<flv::Tag>> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("source.flv");
-    Source::default().seconds(seconds).write_flv(&file).await?;
-    flv::read(&file)
+    Source::default().seconds(seconds).tags().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

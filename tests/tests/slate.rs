@@ -1,13 +1,11 @@
 //! While a stream waits for its publisher it shows the operator's picture or loop, in every rendition, and the list goes
 //! on; the publisher takes it back by sending.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
-use tokio::{process::Command, task::JoinSet};
 use weir_tests::{
-    publisher::{Session, Source, flv},
-    rtmp_url::RtmpUrl,
+    publisher::{Source, ffmpeg::run, flv, session::sending},
     vigil::Vigil,
     wait,
     world::{MediaServer, Plan},
@@ -18,32 +16,18 @@ const SEAM: Duration = Duration::from_millis(12);
 /// A list that pauses for longer than this has missed some parts.
 const EDGE: Duration = Duration::from_millis(1500);
 
-async fn ffmpeg(arguments: &[&str], file: &Path) -> Result<Vec<u8>> {
-    let output = Command::new("ffmpeg")
-        .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])
-        .args(arguments)
-        .arg(file)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("ffmpeg")?;
-    anyhow::ensure!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(output.stdout)
-}
-
 /// The mean colour of the picture that a list ends with: red, green, blue.
 async fn colour(list: &str) -> Result<[u8; 3]> {
     let arguments = ["-live_start_index", "-1", "-i", list, "-frames:v", "20", "-vf", "scale=1:1:flags=area"];
     let format = ["-an", "-f", "rawvideo", "-pix_fmt", "rgb24"];
-    let pixels = ffmpeg(&[&arguments[..], &format[..]].concat(), Path::new("-")).await?;
+    let pixels = run(&[&arguments[..], &format[..]].concat(), Path::new("-")).await?;
     pixels.last_chunk::<3>().copied().context("no picture")
 }
 
 /// How loud the sound is that a list ends with: the root mean square of 16-bit samples.
 async fn loudness(list: &str) -> Result<f64> {
     let arguments = ["-live_start_index", "-1", "-i", list, "-t", "1", "-vn", "-f", "s16le", "-ac", "1"];
-    let samples = ffmpeg(&arguments, Path::new("-")).await?;
+    let samples = run(&arguments, Path::new("-")).await?;
     let samples: Vec<f64> =
         samples.as_chunks::<2>().0.iter().map(|b| f64::from(i16::from_le_bytes(*b))).collect();
     anyhow::ensure!(!samples.is_empty(), "no sound");
@@ -51,20 +35,7 @@ async fn loudness(list: &str) -> Result<f64> {
 }
 
 async fn tags() -> Result<Vec<flv::Tag>> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("source.flv");
-    Source::default().seconds(8).write_flv(&file).await?;
-    flv::read(&file)
-}
-
-fn sending(server: &MediaServer, key: &str, tags: &[flv::Tag], lasts: Duration) -> JoinSet<Result<()>> {
-    let (url, tags): (RtmpUrl, _) = (server.publish_url(key), tags.to_vec());
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        let mut session = Session::publish(&url).await?;
-        session.replay(&tags, tokio::time::Instant::now() + lasts).await
-    });
-    task
+    Source::default().seconds(8).tags().await
 }
 
 async fn on_air(server: &MediaServer, what: &str, within: Duration) -> Result<()> {
@@ -83,10 +54,10 @@ fn is_red([red, green, blue]: [u8; 3]) -> bool {
 async fn a_picture_is_shown_in_every_rendition_and_given_up_for_the_publisher() -> Result<()> {
     let plan = Plan::open()?.small_ladder();
     let picture = plan.folder().join("back-soon.png");
-    ffmpeg(&["-f", "lavfi", "-i", "color=red:s=800x600", "-frames:v", "1"], &picture).await?;
+    run(&["-f", "lavfi", "-i", "color=red:s=800x600", "-frames:v", "1"], &picture).await?;
     let mut world = plan.media(&format!("[slate]\nfile = \"{}\"\n", picture.display())).start().await?;
     let tags = tags().await?;
-    let mut first = sending(&world.media, "ada", &tags, Duration::from_secs(7));
+    let mut first = sending(world.media.publish_url("ada"), &tags, Duration::from_secs(7));
     let list = world.media.playlist("ada", Duration::from_secs(10)).await?;
     world.media.program.line("slate made", Duration::from_secs(10)).await?;
     let renditions: Vec<String> =
@@ -103,7 +74,7 @@ async fn a_picture_is_shown_in_every_rendition_and_given_up_for_the_publisher() 
         println!("{rendition}: {seen:?} with the slate on air");
         assert!(is_red(seen), "{rendition} shows {seen:?}");
     }
-    let mut second = sending(&world.media, "ada", &tags, Duration::from_secs(9));
+    let mut second = sending(world.media.publish_url("ada"), &tags, Duration::from_secs(9));
     on_air(&world.media, "primary", Duration::from_secs(4)).await?;
     tokio::time::sleep(Duration::from_secs(6)).await;
     for rendition in &renditions {
@@ -135,10 +106,10 @@ async fn a_loop_is_shown_with_its_sound_again_and_again() -> Result<()> {
     let video = plan.folder().join("loop.mp4");
     let made =
         ["-f", "lavfi", "-i", "color=red:s=320x240:r=25", "-f", "lavfi", "-i", "sine=440:r=44100", "-t", "3"];
-    ffmpeg(&[&made[..], &["-pix_fmt", "yuv420p", "-c:v", "libx264", "-c:a", "aac"]].concat(), &video).await?;
+    run(&[&made[..], &["-pix_fmt", "yuv420p", "-c:v", "libx264", "-c:a", "aac"]].concat(), &video).await?;
     let mut world = plan.media(&format!("[slate]\nfile = \"{}\"\n", video.display())).start().await?;
     let tags = tags().await?;
-    let mut first = sending(&world.media, "ada", &tags, Duration::from_secs(6));
+    let mut first = sending(world.media.publish_url("ada"), &tags, Duration::from_secs(6));
     world.media.playlist("ada", Duration::from_secs(10)).await?;
     let line = world.media.program.line("slate made", Duration::from_secs(20)).await?;
     assert!(line.contains("sound=true"), "{line}");
@@ -168,7 +139,7 @@ async fn a_file_that_is_no_picture_is_named_and_the_edge_is_held() -> Result<()>
     let file = plan.folder().join("notes.txt");
     std::fs::write(&file, "not a picture at all\n".repeat(100))?;
     let mut world = plan.media(&format!("[slate]\nfile = \"{}\"\n", file.display())).start().await?;
-    let mut first = sending(&world.media, "ada", &tags().await?, Duration::from_secs(5));
+    let mut first = sending(world.media.publish_url("ada"), &tags().await?, Duration::from_secs(5));
     world.media.playlist("ada", Duration::from_secs(10)).await?;
     let line = world.media.program.line("the slate cannot be shown", Duration::from_secs(45)).await?;
     println!("{line}");

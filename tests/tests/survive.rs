@@ -7,8 +7,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use weir_tests::{
     llhls,
-    publisher::{Ffmpeg, Session, Source, flv},
-    rtmp_url::RtmpUrl,
+    publisher::{Ffmpeg, Session, Source, flv, session::sending},
     vigil::Vigil,
     wait,
     world::{MediaServer, Plan},
@@ -18,27 +17,13 @@ use weir_tests::{
 const EDGE: Duration = Duration::from_millis(1500);
 
 async fn tags(source: Source) -> Result<Vec<flv::Tag>> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("source.flv");
-    source.seconds(8).write_flv(&file).await?;
-    flv::read(&file)
+    source.seconds(8).tags().await
 }
 
 /// Sends in real time for that long, then leaves without a word.
 async fn send(server: &MediaServer, key: &str, tags: &[flv::Tag], lasts: Duration) -> Result<()> {
     let mut session = Session::publish(&server.publish_url(key)).await?;
     session.replay(tags, tokio::time::Instant::now() + lasts).await
-}
-
-/// The same in the background; `Err` is how the server ended it.
-fn sending(server: &MediaServer, key: &str, tags: &[flv::Tag], lasts: Duration) -> JoinSet<Result<()>> {
-    let (url, tags): (RtmpUrl, _) = (server.publish_url(key), tags.to_vec());
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        let mut session = Session::publish(&url).await?;
-        session.replay(&tags, tokio::time::Instant::now() + lasts).await
-    });
-    task
 }
 
 async fn stream(server: &MediaServer, name: &str) -> Result<Value> {
@@ -55,7 +40,7 @@ fn source_list(server: &MediaServer, name: &str) -> String {
 async fn a_publisher_that_returns_with_the_same_encoder_leaves_no_trace() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let tags = tags(Source::default()).await?;
-    let mut first = sending(&world.media, "back", &tags, Duration::from_secs(5));
+    let mut first = sending(world.media.publish_url("back"), &tags, Duration::from_secs(5));
     world.media.playlist("back", Duration::from_secs(10)).await?;
     let vigil = Vigil::begin(&source_list(&world.media, "back"))?;
     let sound = Vigil::begin(&format!("{}/live/back/audio/index.m3u8", world.media.http))?;
@@ -81,7 +66,7 @@ async fn a_publisher_that_returns_with_the_same_encoder_leaves_no_trace() -> Res
 async fn a_publisher_that_returns_with_another_picture_size_leaves_one_discontinuity() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let (wide, small) = (tags(Source::default()).await?, tags(Source::default().size(426, 240)).await?);
-    let mut first = sending(&world.media, "size", &wide, Duration::from_secs(5));
+    let mut first = sending(world.media.publish_url("size"), &wide, Duration::from_secs(5));
     world.media.playlist("size", Duration::from_secs(10)).await?;
     let vigil = Vigil::begin(&source_list(&world.media, "size"))?;
     first.join_next().await.context("gone")???;
@@ -101,12 +86,12 @@ async fn a_newcomer_takes_over_where_the_policy_says_so() -> Result<()> {
     let plan = Plan::open()?.pass_through().media("[publish]\npolicy = \"takeover\"\n");
     let world = plan.start().await?;
     let tags = tags(Source::default()).await?;
-    let mut first = sending(&world.media, "mine", &tags, Duration::from_mins(1));
+    let mut first = sending(world.media.publish_url("mine"), &tags, Duration::from_mins(1));
     world.media.playlist("mine", Duration::from_secs(10)).await?;
     let vigil = Vigil::begin(&source_list(&world.media, "mine"))?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before = stream(&world.media, "mine").await?;
-    let mut second = sending(&world.media, "mine", &tags, Duration::from_secs(6));
+    let mut second = sending(world.media.publish_url("mine"), &tags, Duration::from_secs(6));
     let ended = tokio::time::timeout(Duration::from_secs(3), first.join_next()).await?;
     assert!(ended.context("no first")??.is_err(), "the first goes on");
     second.join_next().await.context("no second")???;
@@ -158,7 +143,7 @@ async fn a_session_that_has_gone_silent_gives_way_at_once() -> Result<()> {
     // Its connection stays, nothing comes: a phone that changed its network.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let start = Instant::now();
-    let mut second = sending(&world.media, "mute", &tags, Duration::from_secs(5));
+    let mut second = sending(world.media.publish_url("mute"), &tags, Duration::from_secs(5));
     silent.closed(Duration::from_secs(2)).await?;
     println!("a silent publisher gave way after {:?}", start.elapsed());
     second.join_next().await.context("no second")???;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use weir_tests::{
     browser::Browser,
-    publisher::{Session, Source, flv},
+    publisher::{Session, Source, ffmpeg::run, flv},
     rtmp_url::RtmpUrl,
     wait,
     world::{Plan, World},
@@ -168,12 +168,7 @@ const COLOUR: &str = "(() => { const canvas = document.createElement('canvas'); 
 async fn a_viewer_sees_the_slate_and_then_the_publisher_again() -> Result<()> {
     let plan = Plan::admitted()?;
     let picture = plan.folder().join("slate.png");
-    let made = tokio::process::Command::new("ffmpeg")
-        .args(["-loglevel", "error", "-f", "lavfi", "-i", "color=red:s=1280x720", "-frames:v", "1"])
-        .arg(&picture)
-        .status()
-        .await?;
-    assert!(made.success());
+    run(["-f", "lavfi", "-i", "color=red:s=1280x720", "-frames:v", "1"], &picture).await?;
     let (stage, first) =
         Stage::set_with(plan.media(&format!("[slate]\nfile = \"{}\"\n", picture.display()))).await?;
     stage.watch(Duration::from_secs(4)).await?;

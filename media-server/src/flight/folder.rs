@@ -13,6 +13,8 @@ use super::recorder::Excerpt;
 use super::recording::{Header, preamble};
 
 const EXTENSION: &str = "weirflt";
+/// While it is written.
+const PART: &str = "part";
 
 /// The folder of the recordings. Its functions block: they are for a thread that may.
 #[derive(Clone, Debug)]
@@ -52,18 +54,22 @@ impl Folder {
         // The time leads, so that the oldest name is the oldest file.
         let stamp: String = when.chars().filter(|c| c.is_ascii_digit() || *c == 'T').take(24).collect();
         let file = self.path.join(format!("{stamp}-{}.{EXTENSION}", plain(&header.stream)));
-        let part = file.with_extension("part");
+        let part = file.with_extension(PART);
         let header = Header { saved: when, ..header.clone() };
         let bytes = write(&part, &image(&header, excerpt)).inspect_err(|_| drop(fs::remove_file(&part)))?;
         fs::rename(&part, &file)?;
-        self.forget_old()?;
+        // The file is there, whatever becomes of the old ones.
+        if let Err(error) = self.forget_old() {
+            tracing::warn!(folder = %self.path.display(), %error, "old recordings could not be removed");
+        }
         Ok(Saved { file, bytes, seconds: excerpt.span.as_secs_f64() })
     }
 
     fn forget_old(&self) -> io::Result<()> {
         let mut files: Vec<PathBuf> = fs::read_dir(&self.path)?
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|e| e == EXTENSION))
+            // What a killed process left half written counts, and goes, like the others.
+            .filter(|path| path.extension().is_some_and(|e| e == EXTENSION || e == PART))
             .collect();
         files.sort();
         let over = files.len().saturating_sub(self.keep.max(1));

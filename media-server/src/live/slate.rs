@@ -105,7 +105,7 @@ impl Showing {
         due
     }
 
-    /// The next picture at its time.
+    /// The next picture at its time. There is one: [`Self::begin`] has seen it.
     fn picture(&self) -> AccessUnit {
         let count = self.slate.pictures.len().max(1);
         let mut unit = self.slate.pictures[self.pictures % count].clone();
@@ -121,7 +121,7 @@ impl Showing {
         self.base + frame.times(i64::try_from(self.sounds).unwrap_or(i64::MAX))
     }
 
-    /// The frame of the turn that is nearest to that time: turns do not drift away from their pictures.
+    /// There is one, where [`Self::begin`] has set a frame's length. The frame of the turn that is nearest to that time: turns do not drift away from their pictures.
     fn sound(&self, frame: Span, at: Timestamp) -> AccessUnit {
         let within = (at - self.base).flicks().checked_rem(self.turn.flicks()).unwrap_or(0);
         let index = within.saturating_add(frame.flicks() / 2).checked_div(frame.flicks()).unwrap_or(0);

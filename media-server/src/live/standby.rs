@@ -10,8 +10,11 @@ use super::run::Outcome;
 use super::slate::{Showing, SlateCell, SlateFactory, SlateRequest};
 use super::stream::Stream;
 
-/// Frames a second where the source names no rate.
+/// Frames a second where the source names no rate, or one that no picture has: its parameter sets may say anything.
 const RATE: (u32, u32) = (30, 1);
+const MOST_RATE: u32 = 120;
+/// Between two slates that a stream asks for: a source that changes with every picture does not keep encoders busy.
+const PACE: Duration = Duration::from_secs(5);
 /// What was shown last ends this much ago at most, where it was held: the slate follows on it without a hole.
 const SEAM: Span = Span::from_millis(1_000);
 
@@ -19,7 +22,7 @@ const SEAM: Span = Span::from_millis(1_000);
 pub(super) struct Standby {
     factory: SlateFactory,
     /// What was asked for, and where it will be.
-    asked: Option<(SlateRequest, SlateCell)>,
+    asked: Option<(SlateRequest, SlateCell, Instant)>,
     showing: Option<Showing>,
     /// When a publisher on the air last sent.
     heard: Instant,
@@ -36,7 +39,7 @@ impl Standby {
     }
 
     fn is_made(&self) -> bool {
-        self.asked.as_ref().is_some_and(|(_, cell)| cell.get().is_some())
+        self.asked.as_ref().is_some_and(|(_, cell, _)| cell.get().is_some())
     }
 }
 
@@ -53,13 +56,14 @@ impl Stream {
         let request = SlateRequest {
             width: video.width,
             height: video.height,
-            frame_rate: video.frame_rate.unwrap_or(RATE),
+            frame_rate: video.frame_rate.filter(|rate| is_real(*rate)).unwrap_or(RATE),
             bitrate: self.run.expect.video_bitrate.unwrap_or(0),
             sound: self.run.source_audio.as_ref().map(|audio| (audio.sample_rate, audio.channels)),
         };
-        if self.standby.asked.as_ref().is_none_or(|(asked, _)| *asked != request) {
+        let another = |(asked, _, at): &(SlateRequest, _, Instant)| *asked != request && at.elapsed() >= PACE;
+        if self.standby.asked.as_ref().is_none_or(another) {
             let cell = (self.standby.factory)(request.clone());
-            self.standby.asked = Some((request, cell));
+            self.standby.asked = Some((request, cell, Instant::now()));
         }
     }
 
@@ -76,7 +80,7 @@ impl Stream {
 
     /// Puts it on the air, behind what was shown last.
     pub(super) fn begin_slate(&mut self) -> Outcome {
-        let made = self.standby.asked.as_ref().and_then(|(_, cell)| cell.get().cloned());
+        let made = self.standby.asked.as_ref().and_then(|(_, cell, _)| cell.get().cloned());
         let Some(slate) = made else { return Outcome::default() };
         let now = self.run.now();
         let base = self.run.source.splice.end().filter(|end| now - *end < SEAM).unwrap_or(now);
@@ -101,5 +105,25 @@ impl Stream {
     /// When its next unit is due.
     pub(super) fn next_of_slate(&self) -> Option<Instant> {
         self.standby.showing.as_ref().map(|showing| self.run.instant(showing.next_at()))
+    }
+}
+
+/// From one picture a second to [`MOST_RATE`].
+fn is_real((numerator, denominator): (u32, u32)) -> bool {
+    denominator > 0 && numerator >= denominator && numerator / denominator <= MOST_RATE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_that_no_picture_has_is_not_asked_for() {
+        for rate in [(30_000, 1001), (120, 1), (1, 1)] {
+            assert!(is_real(rate), "{rate:?}");
+        }
+        for rate in [(u32::MAX, 1), (u32::MAX, 0), (0, 0), (1, 2), (121, 1)] {
+            assert!(!is_real(rate), "{rate:?}");
+        }
     }
 }

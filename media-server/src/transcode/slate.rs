@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use media::VideoFormat;
+use media::time::FLICKS_PER_SECOND;
+use media::{AccessUnit, Span, Timestamp, VideoFormat};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::attempt::{codec, write};
@@ -63,6 +64,9 @@ pub async fn make_slate(workers: &Workers, mut spec: SlateSpec, file: Bytes) -> 
 async fn make(workers: &Workers, spec: SlateSpec, file: Bytes) -> Result<Slate, SlateError> {
     let process::Worker { mut child, socket, stderr } = process::spawn(workers.program())?;
     let (read, mut write_half) = socket.into_split();
+    let (numerator, denominator) = spec.frame_rate;
+    let interval =
+        Span::from_flicks(FLICKS_PER_SECOND * i64::from(denominator) / i64::from(numerator.max(1)));
     let feed = async {
         write(&mut write_half, ToWorker::Slate(Box::new(spec)).encode()).await?;
         let mut rest = file;
@@ -74,12 +78,13 @@ async fn make(workers: &Workers, spec: SlateSpec, file: Bytes) -> Result<Slate, 
     };
     let log = process::log(stderr, "slate");
     // What the worker says of a broken file counts for more than that it took no more of it.
-    let (_fed, made, ()) = tokio::join!(feed, collect(read), log);
+    let (_fed, made, ()) = tokio::join!(feed, collect(read, interval), log);
     drop(child.kill().await);
     made
 }
 
-async fn collect(mut socket: tokio::net::unix::OwnedReadHalf) -> Result<Slate, SlateError> {
+/// `interval`: pictures stand so far apart, whatever times a worker gives them; it parses a stranger's file.
+async fn collect(mut socket: tokio::net::unix::OwnedReadHalf, interval: Span) -> Result<Slate, SlateError> {
     let mut made =
         Slate { video: none(), pictures: Vec::new(), sound_config: Bytes::new(), sound: Vec::new() };
     let mut bytes = 0_usize;
@@ -92,14 +97,22 @@ async fn collect(mut socket: tokio::net::unix::OwnedReadHalf) -> Result<Slate, S
                 }
                 FromWorker::Sound { config } => made.sound_config = config,
                 FromWorker::Unit { rung, unit } => {
-                    bytes = bytes.saturating_add(unit.payload.len());
+                    bytes = bytes.saturating_add(unit.payload.len()).saturating_add(size_of::<AccessUnit>());
                     if bytes > MOST {
                         return Err(SlateError::TooLarge);
                     }
                     // A copy: it is kept for long, and must not keep the read buffers.
                     let payload = Bytes::copy_from_slice(&unit.payload);
                     if rung == 0 {
-                        made.pictures.push(media::AccessUnit { payload, ..unit });
+                        let at = Timestamp::ZERO + interval.times(made.pictures.len() as i64);
+                        let keyframe = unit.keyframe;
+                        made.pictures.push(AccessUnit {
+                            dts: at,
+                            pts: at,
+                            duration: interval,
+                            keyframe,
+                            payload,
+                        });
                     } else {
                         made.sound.push(payload);
                     }

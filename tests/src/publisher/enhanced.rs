@@ -1,11 +1,11 @@
 //! What encoders of Enhanced RTMP v2 send: HEVC, AV1 and Opus, and several video tracks.
 
-use std::{path::Path, process::Stdio};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use tokio::process::Command;
 
+use super::ffmpeg::run;
 use super::flv::{AUDIO, Tag, VIDEO};
 use crate::llhls::boxes::{find, number, walk};
 
@@ -99,17 +99,8 @@ pub async fn tags(codec: Codec, seconds: u32) -> Result<Vec<Tag>> {
 }
 
 async fn encode(codec: Codec, seconds: u32, file: &Path) -> Result<()> {
-    let output = Command::new("ffmpeg")
-        .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])
-        .args(codec.arguments().split_whitespace())
-        .args(["-t", &seconds.to_string()])
-        .arg(file)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("ffmpeg")?;
-    anyhow::ensure!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
+    let length = seconds.to_string();
+    run(codec.arguments().split_whitespace().chain(["-t", &length]), file).await?;
     Ok(())
 }
 

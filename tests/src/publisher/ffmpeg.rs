@@ -1,10 +1,11 @@
 //! ffmpeg as the broadcaster: a moving picture, a tone, and the faults that real sources have.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{ffi::OsStr, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::process::Command;
 
+use super::flv;
 use crate::{program::Program, rtmp_url::RtmpUrl};
 
 /// What the picture shows.
@@ -189,21 +190,35 @@ impl Source {
         all
     }
 
+    /// Makes it beforehand, to be sent at a test's own pace. Needs [`Source::seconds`].
+    pub async fn tags(&self) -> Result<Vec<flv::Tag>> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("source.flv");
+        self.write_flv(&file).await?;
+        flv::read(&file)
+    }
+
     /// Makes an FLV file of it, as fast as it goes. Needs [`Source::seconds`].
     pub async fn write_flv(&self, file: &Path) -> Result<()> {
         anyhow::ensure!(self.seconds.is_some(), "an endless file");
-        let output = Command::new("ffmpeg")
-            .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])
-            .args(self.arguments(false))
-            .arg(file)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .context("ffmpeg")?;
-        anyhow::ensure!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
+        run(self.arguments(false), file).await?;
         Ok(())
     }
+}
+
+/// Runs ffmpeg to its end, `file` (`-` for the answer) being what it writes; an error with its words where it fails.
+pub async fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, file: &Path) -> Result<Vec<u8>> {
+    let output = Command::new("ffmpeg")
+        .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])
+        .args(arguments)
+        .arg(file)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("ffmpeg")?;
+    anyhow::ensure!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
 }
 
 /// A running ffmpeg.

@@ -212,6 +212,18 @@ impl Session {
     }
 }
 
+/// Publishes to `url` in the background and sends `tags` in real time, again and again, for that long; then it leaves
+/// without a word. `Err` is how the server ended it.
+pub fn sending(url: RtmpUrl, tags: &[Tag], lasts: Duration) -> JoinSet<Result<()>> {
+    let tags = tags.to_vec();
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let mut session = Session::publish(&url).await?;
+        session.replay(&tags, Instant::now() + lasts).await
+    });
+    task
+}
+
 async fn send(socket: &mut Box<dyn Line>, results: Vec<ClientSessionResult>) -> Result<()> {
     for result in results {
         if let ClientSessionResult::OutboundResponse(packet) = result {

@@ -7,6 +7,8 @@ use crate::time::Timestamp;
 
 /// Longest text of an attribute; the rest is cut.
 const LONGEST: usize = 256;
+/// Every viewer gets the line with every playlist: beyond this it takes no further attribute, in bytes.
+const LONGEST_LINE: usize = 2048;
 /// Most attributes of one range.
 const MOST: usize = 32;
 
@@ -50,7 +52,10 @@ impl DateRange {
         let mut known: Vec<String> = Vec::new();
         for (name, field) in fields {
             let name = attribute(name);
-            if name.is_empty() || known.contains(&name) || known.len() >= MOST {
+            if known.len() >= MOST || line.len() >= LONGEST_LINE {
+                break;
+            }
+            if name.is_empty() || known.contains(&name) {
                 continue;
             }
             line.push_str(",X-");

@@ -211,7 +211,7 @@ impl Wanted {
     fn pictures(&self) -> Result<Vec<gst::Element>, PipelineError> {
         let spec = &self.spec;
         let (numerator, denominator) = (spec.frame_rate.0.cast_signed(), spec.frame_rate.1.cast_signed());
-        let group = (spec.frame_rate.0 * GROUP_S).div_ceil(spec.frame_rate.1.max(1)).max(1);
+        let group = spec.frame_rate.0.saturating_mul(GROUP_S).div_ceil(spec.frame_rate.1.max(1)).max(1);
         let scale = element("videoscale")?;
         scale.set_property("add-borders", true);
         let raw = element("capsfilter")?;
