@@ -1,9 +1,13 @@
 //! A publish session from behind the handshake. The first byte says how the rest is cut (0x3F), how it is fed
-//! (0x40) and whether the publish is refused (0x80); memory and positions are held to their promises.
+//! (0x40) and whether the publish is refused (0x80); memory and positions are held to their promises,
+//! and the trace to the bodies that it speaks of.
 #![no_main]
+
+use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
+use wire::Traced;
 use wire::rtmp::{Event, Limits, Session};
 
 fuzz_target!(|data: &[u8]| {
@@ -20,6 +24,8 @@ fuzz_target!(|data: &[u8]| {
         cut => usize::from(cut),
     };
     let mut given = 0;
+    session.trace();
+    let mut open = HashMap::<u32, Vec<Option<u8>>>::new();
     for part in rest.chunks(cut) {
         let result = if mode & 0x40 == 0 {
             session.feed(Bytes::copy_from_slice(part))
@@ -27,6 +33,22 @@ fuzz_target!(|data: &[u8]| {
             session.feed_slice(part)
         };
         assert!(session.buffered() <= most);
+        for traced in session.traced() {
+            match traced {
+                Traced::Body { id, at, offset, length } => {
+                    let known = open.entry(id).or_default();
+                    assert!(offset >= known.len());
+                    known.resize(offset, None);
+                    known.extend(part[at..at + length].iter().copied().map(Some));
+                }
+                Traced::Whole { id, body } => {
+                    let known = open.remove(&id).unwrap_or_default();
+                    assert!(known.len() <= body.len());
+                    assert!(known.iter().zip(&body).all(|(known, byte)| known.is_none_or(|known| known == *byte)));
+                }
+                Traced::Lost { id } => drop(open.remove(&id)),
+            }
+        }
         while let Some(event) = session.next() {
             match event {
                 Event::Publish { .. } => {

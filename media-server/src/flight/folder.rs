@@ -80,7 +80,7 @@ impl Folder {
 /// The file's bytes, in pieces.
 pub fn image(header: &Header, excerpt: &Excerpt) -> Vec<bytes::Bytes> {
     let first = preamble(header, &excerpt.checkpoint).into();
-    std::iter::once(first).chain(excerpt.reads.iter().cloned()).collect()
+    std::iter::once(first).chain(excerpt.reads()).collect()
 }
 
 fn write(path: &Path, pieces: &[bytes::Bytes]) -> io::Result<u64> {

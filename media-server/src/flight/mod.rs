@@ -6,6 +6,7 @@
 //! above all, is never part of it.
 
 mod folder;
+mod layout;
 mod recorder;
 mod recording;
 mod storm;

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use wire::Traced;
 
-use super::recording::append;
+use super::layout::Layout;
 
 /// Length of a segment.
 const SEGMENT: Duration = Duration::from_secs(1);
@@ -33,43 +34,37 @@ pub struct Recorder {
 
 #[derive(Default)]
 struct Ring {
-    sealed: VecDeque<Segment>,
-    open: Option<Open>,
-    /// Of the sealed segments.
+    sealed: VecDeque<Segment<Arc<Layout>>>,
+    open: Option<Segment<Layout>>,
+    /// Memory of the sealed segments. A body that two of them share counts twice.
     bytes: usize,
-    /// Memory of a segment that was forgotten: new memory costs the kernel more than the copy that goes into it.
-    spare: Vec<u8>,
 }
 
-struct Segment {
+struct Segment<L> {
     began: Instant,
     checkpoint: Bytes,
-    reads: Arc<Vec<u8>>,
+    layout: L,
 }
 
-struct Open {
-    began: Instant,
-    checkpoint: Bytes,
-    reads: Vec<u8>,
-    /// Where the last read begins.
-    last: usize,
-}
-
-/// A copy of what is recorded at a moment.
+/// A copy of what is recorded at a moment. It shares the memory of the bodies.
 #[derive(Clone, Debug, Default)]
 pub struct Excerpt {
     /// The session's state before the first read.
     pub checkpoint: Bytes,
-    /// The reads as the file has them, in pieces.
-    pub reads: Vec<Bytes>,
     /// From the first read to this moment.
     pub span: Duration,
+    pub(super) segments: Vec<Arc<Layout>>,
 }
 
 impl Excerpt {
     /// Nothing was recorded.
     pub fn is_empty(&self) -> bool {
-        self.reads.iter().all(Bytes::is_empty)
+        self.segments.iter().all(|segment| segment.length() == 0)
+    }
+
+    /// The reads as the file has them, in pieces of about a second.
+    pub fn reads(&self) -> impl Iterator<Item = Bytes> {
+        self.segments.iter().map(|segment| segment.image().into())
     }
 }
 
@@ -79,33 +74,34 @@ impl Recorder {
         Self { keep, began: Instant::now(), ring: Mutex::default() }
     }
 
-    /// Takes in what was read at `at`, before the session has it. `checkpoint` is asked for the session's state where a
-    /// segment begins; while it has none, nothing is recorded.
-    pub fn read(&self, at: Instant, bytes: &[u8], checkpoint: impl FnOnce() -> Option<Vec<u8>>) {
+    /// Something was read at `at`, and the session does not yet have it. `checkpoint` is asked for the session's state
+    /// where a segment begins; while it has none, nothing is recorded.
+    pub fn turn(&self, at: Instant, checkpoint: impl FnOnce() -> Option<Vec<u8>>) {
         let mut ring = self.ring();
-        let full = ring.open.as_ref().is_none_or(|open| {
-            at.saturating_duration_since(open.began) >= SEGMENT || open.reads.len() >= self.keep.bytes / SHARE
+        let due = ring.open.as_ref().is_none_or(|open| {
+            at.saturating_duration_since(open.began) >= SEGMENT
+                || open.layout.size() >= self.keep.bytes / SHARE
         });
-        if full {
-            let Some(checkpoint) = checkpoint() else { return };
-            let room = ring.open.as_ref().map_or(0, |open| open.reads.len());
-            ring.seal();
-            ring.forget_old(at, self.keep);
-            let mut reads = std::mem::take(&mut ring.spare);
-            // The next second is about as long as the last.
-            reads.reserve(room);
-            ring.open = Some(Open { began: at, checkpoint: checkpoint.into(), reads, last: 0 });
+        if !due {
+            return;
         }
-        if let Some(open) = &mut ring.open {
-            open.last = open.reads.len();
-            append(&mut open.reads, at.saturating_duration_since(self.began), bytes);
+        let Some(checkpoint) = checkpoint() else { return };
+        let layout = ring.seal();
+        ring.forget_old(at, self.keep);
+        ring.open = Some(Segment { began: at, checkpoint: checkpoint.into(), layout });
+    }
+
+    /// Takes in what was read at `at`, and what the session made of it.
+    pub fn read(&self, at: Instant, bytes: &[u8], traced: impl Iterator<Item = Traced>) {
+        if let Some(open) = &mut self.ring().open {
+            open.layout.read(at.saturating_duration_since(self.began), bytes, traced);
         }
     }
 
-    /// Takes the last read back: it named a key.
-    pub fn forget_last(&self) {
+    /// Forgets the messages that are not yet whole: one of them names a key.
+    pub fn forget_unfinished(&self) {
         if let Some(open) = &mut self.ring().open {
-            open.reads.truncate(open.last);
+            open.layout.forget_unfinished();
         }
     }
 
@@ -115,14 +111,10 @@ impl Recorder {
         let began = ring.sealed.front().map(|s| s.began).or(ring.open.as_ref().map(|o| o.began));
         let first = ring.sealed.front().map(|s| s.checkpoint.clone());
         let open = ring.open.as_ref();
+        let sealed = ring.sealed.iter().map(|segment| Arc::clone(&segment.layout));
         Excerpt {
             checkpoint: first.or(open.map(|open| open.checkpoint.clone())).unwrap_or_default(),
-            reads: ring
-                .sealed
-                .iter()
-                .map(|segment| Bytes::from_owner(Shared(Arc::clone(&segment.reads))))
-                .chain(open.map(|open| Bytes::copy_from_slice(&open.reads)))
-                .collect(),
+            segments: sealed.chain(open.map(|open| Arc::new(open.layout.clone()))).collect(),
             span: began.map_or(Duration::ZERO, |began| began.elapsed()),
         }
     }
@@ -133,11 +125,17 @@ impl Recorder {
 }
 
 impl Ring {
-    fn seal(&mut self) {
-        let Some(Open { began, checkpoint, reads, .. }) = self.open.take() else { return };
-        let segment = Segment { began, checkpoint, reads: Arc::new(reads) };
+    /// Ends the open segment; gives the layout of the next.
+    fn seal(&mut self) -> Layout {
+        let Some(Segment { began, checkpoint, mut layout }) = self.open.take() else {
+            return Layout::default();
+        };
+        layout.close();
+        let next = Layout::like(&layout);
+        let segment = Segment { began, checkpoint, layout: Arc::new(layout) };
         self.bytes += segment.size();
         self.sealed.push_back(segment);
+        next
     }
 
     fn forget_old(&mut self, now: Instant, keep: Keep) {
@@ -149,27 +147,14 @@ impl Ring {
                 break;
             }
             self.bytes -= oldest.size();
-            // Somebody may be writing it to a file.
-            if let Some(mut memory) = self.sealed.pop_front().and_then(|old| Arc::into_inner(old.reads)) {
-                memory.clear();
-                self.spare = memory;
-            }
+            self.sealed.pop_front();
         }
     }
 }
 
-/// A segment's reads, for who copies them out.
-struct Shared(Arc<Vec<u8>>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Segment {
+impl Segment<Arc<Layout>> {
     fn size(&self) -> usize {
-        self.checkpoint.len() + self.reads.len()
+        self.checkpoint.len() + self.layout.size()
     }
 }
 
@@ -186,7 +171,7 @@ mod tests {
 
     fn recording(excerpt: &Excerpt) -> Recording {
         let mut file = preamble(&Header::default(), &excerpt.checkpoint);
-        file.extend(excerpt.reads.concat());
+        excerpt.reads().for_each(|reads| file.extend(reads));
         Recording::parse(file.into()).unwrap()
     }
 
@@ -196,7 +181,8 @@ mod tests {
             let at = recorder.began + Duration::from_millis(100) * tenth;
             let mut bytes = tenth.to_le_bytes().to_vec();
             bytes.resize(size, 0);
-            recorder.read(at, &bytes, || Some(tenth.to_le_bytes().to_vec()));
+            recorder.turn(at, || Some(tenth.to_le_bytes().to_vec()));
+            recorder.read(at, &bytes, std::iter::empty());
         }
     }
 
@@ -222,15 +208,39 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recorded_before_the_session_has_a_state_and_a_read_can_be_taken_back() {
+    fn nothing_is_recorded_before_the_session_has_a_state_and_a_message_with_a_key_is_forgotten() {
         let recorder = Recorder::new(Keep { time: Duration::from_secs(5), bytes: 1 << 20 });
         let now = recorder.began;
-        recorder.read(now, b"key", || None);
+        let none = std::iter::empty;
+        recorder.turn(now, || None);
+        recorder.read(now, b"key", none());
         assert!(recorder.excerpt().is_empty());
-        recorder.read(now, b"media", || Some(Vec::new()));
-        recorder.read(now, b"key", || Some(Vec::new()));
-        recorder.forget_last();
+        recorder.turn(now, || Some(Vec::new()));
+        recorder.read(now, b"media", none());
+        let command = Traced::Body { id: 3, at: 4, offset: 0, length: 100 };
+        recorder.read(now, &[b'm'; 104], std::iter::once(command));
+        recorder.read(now, b"key", none());
+        recorder.forget_unfinished();
         let reads = recording(&recorder.excerpt()).reads;
-        assert_eq!(reads.iter().map(|r| &r.bytes[..]).collect::<Vec<_>>(), [b"media"]);
+        assert_eq!(reads.iter().map(|r| &r.bytes[..]).collect::<Vec<_>>(), [&b"media"[..], b"mmmm"]);
+    }
+
+    #[test]
+    fn a_body_is_kept_in_its_own_memory() {
+        let recorder = Recorder::new(Keep { time: Duration::from_secs(5), bytes: 1 << 20 });
+        let body = Bytes::from(vec![7; 100_000]);
+        recorder.turn(recorder.began, || Some(Vec::new()));
+        let wire = [&b"head"[..], &body[..60_000], b"-", &body[60_000..]].concat();
+        let runs = [
+            Traced::Body { id: 1, at: 4, offset: 0, length: 60_000 },
+            Traced::Body { id: 1, at: 60_005, offset: 60_000, length: 40_000 },
+            Traced::Whole { id: 1, body: body.clone() },
+        ];
+        recorder.read(recorder.began, &wire, runs.into_iter());
+        let excerpt = recorder.excerpt();
+        assert_eq!(recording(&excerpt).reads[0].bytes, wire);
+        assert!(!body.is_unique());
+        drop((recorder, excerpt));
+        assert!(body.is_unique());
     }
 }

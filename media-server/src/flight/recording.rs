@@ -126,15 +126,14 @@ pub(super) fn preamble(header: &Header, checkpoint: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Adds one read.
-pub(super) fn append(out: &mut Vec<u8>, at: Duration, bytes: &[u8]) {
+/// What comes before the `length` bytes of a read.
+pub(super) fn append_head(out: &mut Vec<u8>, at: Duration, length: u32) {
     let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
     out.extend_from_slice(&micros.to_le_bytes());
-    out.extend_from_slice(&length(bytes).to_le_bytes());
-    out.extend_from_slice(bytes);
+    out.extend_from_slice(&length.to_le_bytes());
 }
 
-/// Reads are at most some 64 KiB long, checkpoints some MiB.
+/// Checkpoints have some MiB at most.
 fn length(part: &[u8]) -> u32 {
     u32::try_from(part.len()).unwrap_or(u32::MAX)
 }
@@ -149,7 +148,8 @@ mod tests {
         let header = Header { stream: "ada".into(), protocol: "rtmp".into(), ..Header::default() };
         let mut out = preamble(&header, b"state");
         for (at, bytes) in reads {
-            append(&mut out, Duration::from_micros(*at), bytes);
+            append_head(&mut out, Duration::from_micros(*at), length(bytes));
+            out.extend_from_slice(bytes);
         }
         out
     }

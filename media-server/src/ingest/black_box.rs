@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinSet;
+use wire::Traced;
 
 use crate::flight::{Folder, Header, Recorder, Storm};
 use crate::metrics::{Cause, Metrics};
@@ -32,14 +33,19 @@ impl BlackBox {
         Self { recorder, storm: Storm::new(storm), header, folder, metrics, saving: JoinSet::new() }
     }
 
-    /// Takes in what was read, before the session has it.
-    pub(super) fn read(&self, at: Instant, bytes: &[u8], checkpoint: impl FnOnce() -> Option<Vec<u8>>) {
-        self.recorder.read(at, bytes, checkpoint);
+    /// Something was read, and the session does not yet have it.
+    pub(super) fn turn(&self, at: Instant, checkpoint: impl FnOnce() -> Option<Vec<u8>>) {
+        self.recorder.turn(at, checkpoint);
     }
 
-    /// The last read named the key.
-    pub(super) fn forget_last(&self) {
-        self.recorder.forget_last();
+    /// Takes in what was read, and what the session made of it.
+    pub(super) fn read(&self, at: Instant, bytes: &[u8], traced: impl Iterator<Item = Traced>) {
+        self.recorder.read(at, bytes, traced);
+    }
+
+    /// What has come in part names the key.
+    pub(super) fn forget_unfinished(&self) {
+        self.recorder.forget_unfinished();
     }
 
     /// Looks at the count of all that was put right or dropped so far, about once a second.

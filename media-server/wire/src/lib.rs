@@ -20,3 +20,6 @@ pub mod flv;
 pub mod rtmp;
 
 mod cursor;
+mod trace;
+
+pub use trace::Traced;

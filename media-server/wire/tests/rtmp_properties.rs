@@ -7,6 +7,7 @@ use bytes::Bytes;
 use peer::*;
 use proptest::prelude::*;
 use wire::amf0::Value;
+use wire::Traced;
 use wire::rtmp::{Event, Limits, Session};
 
 #[derive(Clone, Debug)]
@@ -137,6 +138,54 @@ proptest! {
             events(&mut session);
         }
         prop_assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn the_trace_says_where_every_body_lies(
+        frames in proptest::collection::vec(frame(), 1..12),
+        start in start(),
+        dialect in dialect(),
+        shared in any::<bool>(),
+        cuts in proptest::collection::vec(prop_oneof![1usize..5, 1usize..200, 1usize..20_000], 1..20),
+    ) {
+        let (wire, _) = write(&frames, start, dialect);
+        let mut session = live();
+        session.trace();
+        let mut rest = Bytes::from(wire.bytes);
+        // The bodies as the wire has them; bytes that might have been a timestamp are not traced.
+        let mut open = std::collections::HashMap::<u32, Vec<Option<u8>>>::new();
+        let mut whole = Vec::new();
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let part = rest.split_to(rest.len().min(*cut));
+            if shared { session.feed(part.clone()).unwrap() } else { session.feed_slice(&part).unwrap() }
+            for traced in session.traced() {
+                match traced {
+                    Traced::Body { id, at, offset, length } => {
+                        let body = open.entry(id).or_default();
+                        prop_assert!((body.len()..=body.len() + 4).contains(&offset));
+                        body.resize(offset, None);
+                        body.extend(part[at..at + length].iter().copied().map(Some));
+                    }
+                    Traced::Whole { id, body } => {
+                        let known = open.remove(&id).unwrap_or_default();
+                        prop_assert!((known.len()..=known.len() + 4).contains(&body.len()));
+                        prop_assert!(known.iter().zip(&body).all(|(known, byte)| known.is_none_or(|known| known == *byte)));
+                        whole.push(body);
+                    }
+                    Traced::Lost { .. } => prop_assert!(false, "nothing was lost"),
+                }
+            }
+        }
+        // Control messages are bodies, too.
+        let mut whole = whole.into_iter();
+        for event in events(&mut session) {
+            if let Event::Video { payload, .. } | Event::Audio { payload, .. } = event {
+                prop_assert!(whole.any(|body| body == payload && body.as_ptr() == payload.as_ptr()));
+            }
+        }
     }
 
     #[test]

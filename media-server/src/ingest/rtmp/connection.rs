@@ -206,10 +206,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     async fn feed(&mut self, length: usize) -> Result<(), Closed> {
         let arrived = Instant::now();
         let bytes = self.read.get(..length).unwrap_or_default();
-        if let Some(black_box) = self.live.as_ref().and_then(|live| live.black_box.as_ref()) {
-            black_box.read(arrived, bytes, || self.session.checkpoint());
+        let black_box = self.live.as_ref().and_then(|live| live.black_box.as_ref());
+        if let Some(black_box) = black_box {
+            black_box.turn(arrived, || self.session.checkpoint());
         }
         let fed = self.session.feed_slice(bytes);
+        match black_box {
+            // The command names the key.
+            Some(black_box) if self.session.has_unpublished() => black_box.forget_unfinished(),
+            Some(black_box) => black_box.read(arrived, bytes, self.session.traced()),
+            None => {}
+        }
         while let Some(event) = self.session.next() {
             self.event(event, arrived).await?;
         }
@@ -250,13 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             Event::Metadata { .. } | Event::Data { .. } | Event::Video { .. } | Event::Audio { .. } => {
                 self.media(&event, arrived).await
             }
-            Event::Unpublish => {
-                // The command names the key.
-                if let Some(black_box) = self.live.as_ref().and_then(|live| live.black_box.as_ref()) {
-                    black_box.forget_last();
-                }
-                Err(Closed::Left)
-            }
+            Event::Unpublish => Err(Closed::Left),
             Event::PlayRefused => Err(Closed::Refused("RTMP playback is not offered".into())),
         }
     }
@@ -385,6 +386,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let messages = Box::new(MediaMessages::new(publisher.start(), grant.stream.clone(), checkup, may));
         let (flights, metrics) = (self.desk.flights.clone(), self.desk.metrics.clone());
         let black_box = recorder.map(|it| BlackBox::new(it, rules.storm, header, flights, metrics));
+        if black_box.is_some() {
+            self.session.trace();
+        }
         self.live = Some(Live {
             id,
             stream: grant.stream,

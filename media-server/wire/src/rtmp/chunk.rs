@@ -9,6 +9,7 @@ use super::message::{Message, is_media};
 use super::stats::{Repairs, count};
 use super::stream::{ChunkStream, Start};
 use super::{Limits, SessionError};
+use crate::Traced;
 
 /// Until the peer says otherwise (5.4.1).
 const FIRST_CHUNK_SIZE: usize = 128;
@@ -88,6 +89,9 @@ pub(super) struct ChunkReader {
     /// The peer has been seen to leave extended timestamps out of continuations: it always does, so that no body
     /// that looks like one is taken for it, and no chunk waits for the bytes that would tell.
     omits: bool,
+    /// Where bodies lie, for who asked for it.
+    #[serde(skip)]
+    pub(super) trace: Option<Vec<Traced>>,
 }
 
 impl ChunkReader {
@@ -102,6 +106,7 @@ impl ChunkReader {
             buffered: 0,
             media: Media::Nothing,
             omits: false,
+            trace: None,
         }
     }
 
@@ -148,6 +153,7 @@ impl ChunkReader {
         }
         let (_, memory) = stream.finish();
         self.buffered = self.buffered.saturating_sub(memory);
+        traced(&mut self.trace, Traced::Lost { id });
         true
     }
 
@@ -279,6 +285,7 @@ impl ChunkReader {
                 let (_, memory) = stream.finish();
                 stream.unfinished = true;
                 self.buffered = self.buffered.saturating_sub(memory);
+                traced(&mut self.trace, Traced::Lost { id: stream.id });
             }
         }
         let media = is_media(stream.kind);
@@ -324,12 +331,19 @@ impl ChunkReader {
             let rest = input.rest();
             let take = left.min(rest.len());
             if stream.received == 0 && take == stream.length {
+                let start = input.at;
                 let payload = input.body(if stream.discard { 0 } else { take });
                 if stream.discard {
                     input.skip(take);
+                } else {
+                    traced(&mut self.trace, run(stream, start, take));
+                    traced(&mut self.trace, Traced::Whole { id: stream.id, body: payload.clone() });
                 }
                 stream.unfinished = false;
                 return Ok(Some(message(stream, payload)));
+            }
+            if take > 0 && !stream.discard {
+                traced(&mut self.trace, run(stream, input.at, take));
             }
             keep(stream, rest.get(..take).unwrap_or_default(), eager, &mut self.buffered, limits, at)?;
             input.skip(take);
@@ -338,6 +352,9 @@ impl ChunkReader {
             if missing == 0 {
                 let (payload, memory) = stream.finish();
                 self.buffered = self.buffered.saturating_sub(memory);
+                if !stream.discard {
+                    traced(&mut self.trace, Traced::Whole { id: stream.id, body: payload.clone() });
+                }
                 return Ok(Some(message(stream, payload)));
             }
             if left > 0 {
@@ -352,6 +369,17 @@ impl ChunkReader {
             input.skip(1);
             left = missing.min(self.chunk_size);
         }
+    }
+}
+
+/// The next `length` bytes of a stream's body, which lie at `at` of what was fed.
+fn run(stream: &ChunkStream, at: usize, length: usize) -> Traced {
+    Traced::Body { id: stream.id, at, offset: stream.received, length }
+}
+
+fn traced(trace: &mut Option<Vec<Traced>>, what: Traced) {
+    if let Some(trace) = trace {
+        trace.push(what);
     }
 }
 

@@ -15,6 +15,7 @@ use super::limits::Limits;
 use super::message::{Message, is_media, kind};
 use super::stats::{Stats, count};
 use super::writer::ChunkWriter;
+use crate::Traced;
 
 /// How far the peer has come.
 pub(super) enum Phase {
@@ -92,6 +93,22 @@ impl Session {
     /// with one copy.
     pub fn feed_slice(&mut self, data: &[u8]) -> Result<(), SessionError> {
         self.feed_from(data, None)
+    }
+
+    /// From now on says where in what is fed the bodies of messages lie: take it by [`traced`](Self::traced) after each
+    /// feed.
+    pub fn trace(&mut self) {
+        self.reader.trace = Some(Vec::new());
+    }
+
+    /// What became of the bytes last fed; nothing unless asked for by [`trace`](Self::trace).
+    pub fn traced(&mut self) -> impl Iterator<Item = Traced> {
+        self.reader.trace.iter_mut().flat_map(|trace| trace.drain(..))
+    }
+
+    /// The publish has been ended by what was last fed: the event is among those not yet taken.
+    pub fn has_unpublished(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Unpublish))
     }
 
     fn feed_from(&mut self, data: &[u8], owner: Option<&Bytes>) -> Result<(), SessionError> {
