@@ -46,7 +46,10 @@ fuzz_target!(|data: &[u8]| {
                     assert!(known.len() <= body.len());
                     assert!(known.iter().zip(&body).all(|(known, byte)| known.is_none_or(|known| known == *byte)));
                 }
-                Traced::Lost { id } => drop(open.remove(&id)),
+                Traced::Lost { id, body } => {
+                    let known = open.remove(&id).unwrap_or_default();
+                    assert!(known.len() <= body.len());
+                }
             }
         }
         while let Some(event) = session.next() {

@@ -1,4 +1,4 @@
-//! The ring of one publisher: segments of about a second, each with the session's state before it, so that the oldest
+//! The ring of one publisher: segments of a second or less, each with the session's state before it, so that the oldest
 //! can be dropped and what is left still be read.
 
 use std::collections::VecDeque;
@@ -11,8 +11,6 @@ use wire::Traced;
 
 use super::layout::Layout;
 
-/// Length of a segment.
-const SEGMENT: Duration = Duration::from_secs(1);
 /// A segment takes at most this part of the memory.
 const SHARE: usize = 8;
 
@@ -74,28 +72,20 @@ impl Recorder {
         Self { keep, began: Instant::now(), ring: Mutex::default() }
     }
 
-    /// Something was read at `at`, and the session does not yet have it. `checkpoint` is asked for the session's state
-    /// where a segment begins; while it has none, nothing is recorded.
-    pub fn turn(&self, at: Instant, checkpoint: impl FnOnce() -> Option<Vec<u8>>) {
+    /// A second of reads begins, or what [`read`](Self::read) says is full. `checkpoint` is the session's state before
+    /// them; `unfinished` has what there is of the bodies that are not yet whole.
+    pub fn turn(&self, at: Instant, checkpoint: Vec<u8>, unfinished: impl Iterator<Item = (u32, Bytes)>) {
         let mut ring = self.ring();
-        let due = ring.open.as_ref().is_none_or(|open| {
-            at.saturating_duration_since(open.began) >= SEGMENT
-                || open.layout.size() >= self.keep.bytes / SHARE
-        });
-        if !due {
-            return;
-        }
-        let Some(checkpoint) = checkpoint() else { return };
-        let layout = ring.seal();
+        let layout = ring.seal(unfinished);
         ring.forget_old(at, self.keep);
         ring.open = Some(Segment { began: at, checkpoint: checkpoint.into(), layout });
     }
 
-    /// Takes in what was read at `at`, and what the session made of it.
-    pub fn read(&self, at: Instant, bytes: &[u8], traced: impl Iterator<Item = Traced>) {
-        if let Some(open) = &mut self.ring().open {
-            open.layout.read(at.saturating_duration_since(self.began), bytes, traced);
-        }
+    /// Takes in what was read at `at`, and what the session made of it. True where it is time to turn.
+    pub fn read(&self, at: Instant, bytes: &[u8], traced: impl Iterator<Item = Traced>) -> bool {
+        let Some(open) = &mut self.ring().open else { return true };
+        open.layout.read(at.saturating_duration_since(self.began), bytes, traced);
+        open.layout.size() >= self.keep.bytes / SHARE
     }
 
     /// Forgets the messages that are not yet whole: one of them names a key.
@@ -126,11 +116,11 @@ impl Recorder {
 
 impl Ring {
     /// Ends the open segment; gives the layout of the next.
-    fn seal(&mut self) -> Layout {
+    fn seal(&mut self, unfinished: impl Iterator<Item = (u32, Bytes)>) -> Layout {
         let Some(Segment { began, checkpoint, mut layout }) = self.open.take() else {
             return Layout::default();
         };
-        layout.close();
+        layout.close(unfinished);
         let next = Layout::like(&layout);
         let segment = Segment { began, checkpoint, layout: Arc::new(layout) };
         self.bytes += segment.size();
@@ -177,12 +167,15 @@ mod tests {
 
     /// `seconds` of 10 reads a second; each read says when it came, and so does the state before it.
     fn fill(recorder: &Recorder, seconds: u32, size: usize) {
+        let mut full = true;
         for tenth in 0..seconds * 10 {
             let at = recorder.began + Duration::from_millis(100) * tenth;
             let mut bytes = tenth.to_le_bytes().to_vec();
             bytes.resize(size, 0);
-            recorder.turn(at, || Some(tenth.to_le_bytes().to_vec()));
-            recorder.read(at, &bytes, std::iter::empty());
+            if full || tenth % 10 == 0 {
+                recorder.turn(at, tenth.to_le_bytes().to_vec(), std::iter::empty());
+            }
+            full = recorder.read(at, &bytes, std::iter::empty());
         }
     }
 
@@ -212,24 +205,24 @@ mod tests {
         let recorder = Recorder::new(Keep { time: Duration::from_secs(5), bytes: 1 << 20 });
         let now = recorder.began;
         let none = std::iter::empty;
-        recorder.turn(now, || None);
-        recorder.read(now, b"key", none());
+        assert!(recorder.read(now, b"key", none()));
         assert!(recorder.excerpt().is_empty());
-        recorder.turn(now, || Some(Vec::new()));
-        recorder.read(now, b"media", none());
-        let command = Traced::Body { id: 3, at: 4, offset: 0, length: 100 };
-        recorder.read(now, &[b'm'; 104], std::iter::once(command));
-        recorder.read(now, b"key", none());
+        recorder.turn(now, Vec::new(), std::iter::empty());
+        assert!(!recorder.read(now, b"media", none()));
+        let command = Traced::Body { id: 3, at: 4, offset: 0, length: 3 };
+        recorder.read(now, b"headkey", std::iter::once(command));
+        recorder.read(now, b"-", none());
         recorder.forget_unfinished();
+        recorder.turn(now, Vec::new(), std::iter::empty());
         let reads = recording(&recorder.excerpt()).reads;
-        assert_eq!(reads.iter().map(|r| &r.bytes[..]).collect::<Vec<_>>(), [&b"media"[..], b"mmmm"]);
+        assert_eq!(reads.iter().map(|r| &r.bytes[..]).collect::<Vec<_>>(), [&b"media"[..], b"head"]);
     }
 
     #[test]
     fn a_body_is_kept_in_its_own_memory() {
         let recorder = Recorder::new(Keep { time: Duration::from_secs(5), bytes: 1 << 20 });
         let body = Bytes::from(vec![7; 100_000]);
-        recorder.turn(recorder.began, || Some(Vec::new()));
+        recorder.turn(recorder.began, Vec::new(), std::iter::empty());
         let wire = [&b"head"[..], &body[..60_000], b"-", &body[60_000..]].concat();
         let runs = [
             Traced::Body { id: 1, at: 4, offset: 0, length: 60_000 },

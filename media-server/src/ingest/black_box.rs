@@ -2,17 +2,23 @@
 //! somebody should look.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::task::JoinSet;
 use wire::Traced;
 
 use crate::flight::{Folder, Header, Recorder, Storm};
 use crate::metrics::{Cause, Metrics};
 
+/// Length of a segment.
+const SEGMENT: Duration = Duration::from_secs(1);
+
 /// Records one publish session.
 pub(super) struct BlackBox {
     recorder: Arc<Recorder>,
+    /// When the next segment begins.
+    due: Instant,
     storm: Storm,
     header: Header,
     folder: Folder,
@@ -30,17 +36,38 @@ impl BlackBox {
         folder: Folder,
         metrics: Metrics,
     ) -> Self {
-        Self { recorder, storm: Storm::new(storm), header, folder, metrics, saving: JoinSet::new() }
+        Self {
+            recorder,
+            due: Instant::now(),
+            storm: Storm::new(storm),
+            header,
+            folder,
+            metrics,
+            saving: JoinSet::new(),
+        }
     }
 
-    /// Something was read, and the session does not yet have it.
-    pub(super) fn turn(&self, at: Instant, checkpoint: impl FnOnce() -> Option<Vec<u8>>) {
-        self.recorder.turn(at, checkpoint);
+    /// The session's state is wanted before the next read is fed.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.due
+    }
+
+    /// Begins a second with the session's state, and what there is of bodies that are not yet whole.
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        state: Vec<u8>,
+        unfinished: impl Iterator<Item = (u32, Bytes)>,
+    ) {
+        self.due = now + SEGMENT;
+        self.recorder.turn(now, state, unfinished);
     }
 
     /// Takes in what was read, and what the session made of it.
-    pub(super) fn read(&self, at: Instant, bytes: &[u8], traced: impl Iterator<Item = Traced>) {
-        self.recorder.read(at, bytes, traced);
+    pub(super) fn read(&mut self, at: Instant, bytes: &[u8], traced: impl Iterator<Item = Traced>) {
+        if self.recorder.read(at, bytes, traced) {
+            self.due = at;
+        }
     }
 
     /// What has come in part names the key.

@@ -53,6 +53,8 @@ pub struct PublishSpec {
     pub profile: media::ladder::Profile,
     /// Packaging and reconnect settings of this moment.
     pub settings: super::Settings,
+    /// The stream cancels it when it no longer wants this publisher: dropped by an operator, taken over, or shut down.
+    pub ended: CancellationToken,
 }
 
 /// What travels from publisher to stream.
@@ -81,7 +83,6 @@ pub struct Expect {
 #[derive(Debug)]
 pub struct Publisher {
     pub(super) inputs: mpsc::Sender<Input>,
-    pub(super) ended: CancellationToken,
     pub(super) start: Timestamp,
     pub(super) counters: Arc<Counters>,
     /// Video tracks of which the queue lost a unit: skipped until their next keyframe, so that no broken picture is
@@ -98,11 +99,6 @@ impl Publisher {
     /// Counters to add to.
     pub fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    /// Resolves when the stream no longer wants this publisher: dropped by an operator, taken over, or shut down.
-    pub fn ended(&self) -> CancellationToken {
-        self.ended.clone()
     }
 
     /// Resolves when the stream has taken in half of what may wait for it. Live sources never wait; who reads from a

@@ -119,6 +119,7 @@ impl Stream {
         // Set anew only where it would ring too late: the deadline moves with every unit, and a bell too early is
         // cheaper than a timer for each of them.
         let mut bell = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let mut cancelled = std::pin::pin!(cancel.cancelled());
         loop {
             let deadline = [self.deadline, self.run.ready_by(), self.next_look()].into_iter().flatten().min();
             if let Some(at) = deadline.map(tokio::time::Instant::from_std)
@@ -128,7 +129,7 @@ impl Stream {
             }
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => break,
+                () = &mut cancelled => break,
                 command = inbox.recv() => match command {
                     Some(Command::Attach { spec, reply }) => self.attach(*spec, reply),
                     Some(Command::Drop { reply }) => self.drop_publishers(reply),
@@ -209,15 +210,13 @@ impl Stream {
             Role::Backup => Arc::new(Counters::default()),
         };
         let (inputs, receiver) = mpsc::channel(QUEUE);
-        let ended = CancellationToken::new();
         let publisher = Publisher {
             inputs,
-            ended: ended.clone(),
             start: self.run.now(),
             counters: Arc::clone(&counters),
             skipping: Vec::new(),
         };
-        *self.slot(role) = Some(Feed::new(receiver, ended, spec.session, spec.profile, counters));
+        *self.slot(role) = Some(Feed::new(receiver, spec.ended, spec.session, spec.profile, counters));
         self.metrics.streams_live.inc();
         self.phase = Phase::Live;
         self.deadline = None;

@@ -29,5 +29,7 @@ pub enum Traced {
     Lost {
         /// Of the body.
         id: u32,
+        /// What of it there is.
+        body: Bytes,
     },
 }

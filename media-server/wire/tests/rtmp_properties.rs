@@ -6,8 +6,8 @@ mod peer;
 use bytes::Bytes;
 use peer::*;
 use proptest::prelude::*;
-use wire::amf0::Value;
 use wire::Traced;
+use wire::amf0::Value;
 use wire::rtmp::{Event, Limits, Session};
 
 #[derive(Clone, Debug)]

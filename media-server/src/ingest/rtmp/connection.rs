@@ -94,6 +94,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         messages: 0,
         counted: session.stats().repairs.by_kind(),
         session,
+        halt: stop.child_token(),
         read: vec![0; READ],
         agent: String::new(),
         waiting: Some(waiting),
@@ -101,7 +102,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         idle: rules.idle_timeout,
         heard: Instant::now(),
     };
-    let closed = connection.run(stop).await;
+    let closed = connection.run().await;
     connection.close(&closed).await;
     closed
 }
@@ -113,6 +114,8 @@ struct Connection<'a, S> {
     peer: SocketAddr,
     desk: &'a Desk,
     session: Session,
+    /// The daemon stops, or the stream no longer wants this publisher.
+    halt: CancellationToken,
     read: Vec<u8>,
     agent: String,
     /// Until it publishes.
@@ -159,8 +162,9 @@ impl Live {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
-    async fn run(&mut self, stop: CancellationToken) -> Closed {
-        let mut ended = CancellationToken::new();
+    async fn run(&mut self) -> Closed {
+        // Kept over the reads: to begin to wait anew for each of them is dear.
+        let mut halted = pin!(self.halt.clone().cancelled_owned());
         let mut checks = tokio::time::interval(checkup::PACE);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Looked at when it rings, not set anew with every read.
@@ -168,9 +172,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         loop {
             let read = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Closed::Dropped,
-                () = ended.cancelled() => return Closed::Dropped,
+                () = &mut halted => return Closed::Dropped,
                 _ = checks.tick(), if self.live.is_some() => {
+                    self.count_repairs();
                     if let Some(live) = &mut self.live {
                         live.check_up(&self.desk.outbox, self.session.stats().repairs.total());
                     }
@@ -192,12 +196,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 Ok(0) => return Closed::Left,
                 Ok(length) => length,
             };
-            let published = self.live.is_some();
             if let Err(closed) = self.feed(length).await {
                 return closed;
-            }
-            if let (Some(live), false) = (&self.live, published) {
-                ended = live.publisher.ended();
             }
         }
     }
@@ -206,21 +206,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     async fn feed(&mut self, length: usize) -> Result<(), Closed> {
         let arrived = Instant::now();
         let bytes = self.read.get(..length).unwrap_or_default();
-        let black_box = self.live.as_ref().and_then(|live| live.black_box.as_ref());
-        if let Some(black_box) = black_box {
-            black_box.turn(arrived, || self.session.checkpoint());
+        let mut black_box = self.live.as_mut().and_then(|live| live.black_box.as_mut());
+        if let Some(black_box) = black_box.as_mut().filter(|it| it.is_due(arrived))
+            && let Some(state) = self.session.checkpoint()
+        {
+            black_box.turn(arrived, state, self.session.unfinished());
         }
         let fed = self.session.feed_slice(bytes);
         match black_box {
-            // The command names the key.
-            Some(black_box) if self.session.has_unpublished() => black_box.forget_unfinished(),
-            Some(black_box) => black_box.read(arrived, bytes, self.session.traced()),
+            Some(black_box) if self.session.is_live() => {
+                black_box.read(arrived, bytes, self.session.traced());
+            }
+            // The command that ends a publish names its key.
+            Some(black_box) => black_box.forget_unfinished(),
             None => {}
         }
         while let Some(event) = self.session.next() {
             self.event(event, arrived).await?;
         }
-        self.count_repairs();
         self.spend(arrived, length as u64).await?;
         self.flush().await?;
         Ok(fed?)
@@ -236,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         }
     }
 
-    /// Repairs of the wire's own kinds go to the metrics as they are made.
+    /// Repairs of the wire's own kinds go to the metrics.
     fn count_repairs(&mut self) {
         let now = self.session.stats().repairs.by_kind();
         for ((kind, n), (_, before)) in now.into_iter().zip(self.counted) {
@@ -356,7 +359,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             recorder: recorder.clone(),
         };
         let header = session.flight_header(&grant.stream, "storm");
-        let spec = PublishSpec { role, session, profile: profile.clone(), settings: rules.settings.clone() };
+        let (profile, settings) = (profile.clone(), rules.settings.clone());
+        let spec = PublishSpec { role, session, profile, settings, ended: self.halt.clone() };
         let publisher = match self.desk.directory.publish(&grant.stream, spec, rules.max_streams).await {
             Ok(publisher) => publisher,
             Err(error) => {
@@ -449,6 +453,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 
     /// Says goodbye, and tells the control plane.
     async fn close(&mut self, closed: &Closed) {
+        self.count_repairs();
         if matches!(closed, Closed::Dropped | Closed::Idle(_)) && self.live.is_some() {
             let text = if matches!(closed, Closed::Dropped) {
                 "the stream was ended by the server"

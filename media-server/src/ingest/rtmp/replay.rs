@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use media::doctor::DoctorConfig;
 use media::ladder::Profile;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use wire::rtmp::{CheckpointError, Event, Limits, Session};
 
 use super::media_messages::MediaMessages;
@@ -88,7 +89,8 @@ pub async fn replay(
     let profile = Profile { passthrough: true, rungs: Vec::new() };
     let config = DoctorConfig { agent: &header.agent, segment_target: settings.targets.segment };
     let checkup = Checkup::new(config, Arc::clone(&health), Metrics::new(), name.to_owned());
-    let spec = PublishSpec { role: Role::Primary, session: info, profile, settings };
+    let ended = CancellationToken::new();
+    let spec = PublishSpec { role: Role::Primary, session: info, profile, settings, ended };
     let publisher = directory.publish(name, spec, usize::MAX).await?;
     let messages =
         MediaMessages::new(publisher.start(), name.to_owned(), checkup, admission::Limits::default());

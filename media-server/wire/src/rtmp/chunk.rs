@@ -115,6 +115,11 @@ impl ChunkReader {
         self.buffered
     }
 
+    /// Copies of what there is of the bodies that are not yet whole, by the trace's ids.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = (u32, Bytes)> {
+        self.streams.iter().filter(|stream| stream.unfinished).map(|stream| (stream.id, stream.so_far()))
+    }
+
     /// Makes what a checkpoint says its own; false where no reader could be in that state.
     pub(super) fn restore(&mut self, limits: &Limits) -> bool {
         let longest = limits.max_media_message.max(limits.max_data_message).max(limits.max_command_message);
@@ -151,9 +156,9 @@ impl ChunkReader {
         if !stream.unfinished {
             return false;
         }
-        let (_, memory) = stream.finish();
+        let (body, memory) = stream.finish();
         self.buffered = self.buffered.saturating_sub(memory);
-        traced(&mut self.trace, Traced::Lost { id });
+        traced(&mut self.trace, Traced::Lost { id, body });
         true
     }
 
@@ -282,10 +287,10 @@ impl ChunkReader {
             Start::Message => {}
             Start::Instead => {
                 count(&mut repairs.partial_messages);
-                let (_, memory) = stream.finish();
+                let (body, memory) = stream.finish();
                 stream.unfinished = true;
                 self.buffered = self.buffered.saturating_sub(memory);
-                traced(&mut self.trace, Traced::Lost { id: stream.id });
+                traced(&mut self.trace, Traced::Lost { id: stream.id, body });
             }
         }
         let media = is_media(stream.kind);

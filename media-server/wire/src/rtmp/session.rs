@@ -106,9 +106,14 @@ impl Session {
         self.reader.trace.iter_mut().flat_map(|trace| trace.drain(..))
     }
 
-    /// The publish has been ended by what was last fed: the event is among those not yet taken.
-    pub fn has_unpublished(&self) -> bool {
-        self.events.iter().any(|event| matches!(event, Event::Unpublish))
+    /// Copies of what there is of the bodies that the trace has begun and not ended.
+    pub fn unfinished(&self) -> impl Iterator<Item = (u32, Bytes)> {
+        self.reader.unfinished()
+    }
+
+    /// A publish is accepted and has not ended.
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live { .. })
     }
 
     fn feed_from(&mut self, data: &[u8], owner: Option<&Bytes>) -> Result<(), SessionError> {

@@ -114,6 +114,11 @@ impl ChunkStream {
         (whole && self.length <= longest && self.body.len() == kept).then_some(self.body.capacity())
     }
 
+    /// A copy of what there is of the body.
+    pub(super) fn so_far(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.body)
+    }
+
     /// Bytes of the message that are still to come.
     pub(super) fn missing(&self) -> usize {
         self.length.saturating_sub(self.received)
