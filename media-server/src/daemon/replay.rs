@@ -16,7 +16,9 @@ use super::{complain, settings};
 use crate::config::Config;
 use crate::flight::{Header, Recording};
 use crate::ingest::rtmp::{Replayed, replay};
-use crate::live::{Directory, Rendition, RungFactory, RungSink, Rungs, Settings, SlateCell, WorkerStatus};
+use crate::live::{
+    Directory, Phase, Rendition, RungFactory, RungSink, Rungs, Settings, SlateCell, WorkerStatus,
+};
 use crate::metrics::Metrics;
 
 /// `EX_DATAERR` of sysexits.h: the file is not what it should be.
@@ -98,6 +100,8 @@ async fn run(recording: &Recording) -> anyhow::Result<Report<'_>> {
     let took_s = began.elapsed().as_secs_f64();
     let mut tracks = Vec::new();
     if let Some(handle) = directory.get(name) {
+        // It leaves behind the last of what it sent; until then that is still being taken in.
+        handle.watch().wait_for(|stream| stream.phase != Phase::Live).await?;
         handle.drop_publisher().await;
         tracks = handle.snapshot().renditions().map(track).collect();
     }
