@@ -120,18 +120,12 @@ impl Stream {
         // cheaper than a timer for each of them.
         let mut bell = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut cancelled = std::pin::pin!(cancel.cancelled());
-        let mut rings = false;
         loop {
-            // While all is as it should be, what comes only puts the deadline off.
-            if !(rings && !bell.is_elapsed() && self.is_steady()) {
-                let deadline =
-                    [self.deadline, self.run.ready_by(), self.next_look()].into_iter().flatten().min();
-                if let Some(at) = deadline.map(tokio::time::Instant::from_std)
-                    && (bell.is_elapsed() || at < bell.deadline())
-                {
-                    bell.as_mut().reset(at);
-                }
-                rings = deadline.is_some();
+            let deadline = [self.deadline, self.run.ready_by(), self.next_look()].into_iter().flatten().min();
+            if let Some(at) = deadline.map(tokio::time::Instant::from_std)
+                && (bell.is_elapsed() || at < bell.deadline())
+            {
+                bell.as_mut().reset(at);
             }
             tokio::select! {
                 biased;
@@ -153,7 +147,7 @@ impl Stream {
                         self.show();
                     }
                 }
-                () = &mut bell, if rings => {
+                () = &mut bell, if deadline.is_some() => {
                     let mut outcome = self.run.settle();
                     outcome |= self.look();
                     if outcome.changed {
@@ -312,7 +306,7 @@ impl Stream {
         if closed {
             self.leave(role);
             outcome.changed = true;
-        } else if !self.is_steady() {
+        } else {
             outcome |= self.look();
         }
         if outcome.changed {

@@ -64,26 +64,16 @@ pub async fn listen(
             desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome: "too-many" }).inc();
             continue;
         };
-        let (Some(berth), Ok(socket)) = (desk.lanes.berth(), socket.into_std()) else { continue };
-        let lane = berth.lane.clone();
         let desk = desk.clone();
         let sessions = sessions.clone();
         let certificate = certificate.clone();
-        let connection = async move {
-            let _berth = berth;
+        connections.spawn(async move {
             desk.metrics.rtmp_connections.inc();
-            let outcome = match TcpStream::from_std(socket) {
-                Ok(socket) => serve(socket, (peer, waiting), certificate, &desk, sessions).await,
-                Err(error) => {
-                    tracing::warn!(%peer, %error, "an RTMP connection could not be taken");
-                    "socket"
-                }
-            };
+            let outcome = serve(socket, (peer, waiting), certificate, &desk, sessions).await;
             desk.metrics.rtmp_connections.dec();
             desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome }).inc();
             drop(permit);
-        };
-        connections.spawn_on(connection, &lane);
+        });
     }
     drop(listener);
     connections.close();
