@@ -47,7 +47,7 @@ impl Layout {
         }
     }
 
-    /// Adds what was read `at` this time.
+    /// Adds what was read `at` this time. `traced` is of these very bytes: its places lie in them, one after the other.
     pub(super) fn read(&mut self, at: Duration, bytes: &[u8], traced: impl Iterator<Item = Traced>) {
         if !bytes.is_empty() {
             self.reads.push((at, part(bytes.len())));
@@ -204,7 +204,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::recording::{Header, Recording, preamble};
-
     use super::*;
 
     /// What comes next on the wire.

@@ -78,6 +78,19 @@ fn dialect() -> impl Strategy<Value = Dialect> {
     prop_oneof![Just(Dialect::Repeats), Just(Dialect::Omits)]
 }
 
+/// `bytes` in parts of these lengths, again and again.
+fn parts(bytes: Vec<u8>, cuts: &[usize]) -> impl Iterator<Item = Bytes> {
+    let (mut rest, mut cuts) = (Bytes::from(bytes), cuts.iter().cycle());
+    std::iter::from_fn(move || {
+        let cut = rest.len().min(*cuts.next()?);
+        (cut > 0).then(|| rest.split_to(cut))
+    })
+}
+
+fn cuts() -> impl Strategy<Value = Vec<usize>> {
+    proptest::collection::vec(prop_oneof![1usize..5, 1usize..200, 1usize..20_000], 1..20)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -87,7 +100,7 @@ proptest! {
         start in start(),
         dialect in dialect(),
         shared in any::<bool>(),
-        cuts in proptest::collection::vec(prop_oneof![1usize..5, 1usize..200, 1usize..20_000], 1..20),
+        cuts in cuts(),
     ) {
         let (mut wire, mut expected) = write(&frames, start, dialect);
         // The end of a body may look like the start of a timestamp until more comes.
@@ -95,12 +108,7 @@ proptest! {
         expected.push(video(0, &[1]));
         let mut session = live();
         let mut got = Vec::new();
-        let mut rest = Bytes::from(wire.bytes);
-        for cut in cuts.iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let part = rest.split_to(rest.len().min(*cut));
+        for part in parts(wire.bytes, &cuts) {
             if shared { session.feed(part).unwrap() } else { session.feed_slice(&part).unwrap() }
             got.extend(events(&mut session));
         }
@@ -114,21 +122,15 @@ proptest! {
         frames in proptest::collection::vec(frame(), 1..12),
         start in start(),
         dialect in dialect(),
-        cuts in proptest::collection::vec(prop_oneof![1usize..5, 1usize..200, 1usize..20_000], 1..20),
+        cuts in cuts(),
     ) {
         let (mut wire, mut expected) = write(&frames, start, dialect);
         wire.message(5, 0, VIDEO, &[1], 1);
         expected.push(video(0, &[1]));
         let mut session = live();
         let mut got = Vec::new();
-        let mut rest = &wire.bytes[..];
-        for cut in cuts.iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let (part, after) = rest.split_at(rest.len().min(*cut));
-            rest = after;
-            session.feed_slice(part).unwrap();
+        for part in parts(wire.bytes, &cuts) {
+            session.feed_slice(&part).unwrap();
             got.extend(events(&mut session));
             let checkpoint = session.checkpoint().unwrap();
             let buffered = session.buffered();
@@ -146,20 +148,15 @@ proptest! {
         start in start(),
         dialect in dialect(),
         shared in any::<bool>(),
-        cuts in proptest::collection::vec(prop_oneof![1usize..5, 1usize..200, 1usize..20_000], 1..20),
+        cuts in cuts(),
     ) {
         let (wire, _) = write(&frames, start, dialect);
         let mut session = live();
         session.trace();
-        let mut rest = Bytes::from(wire.bytes);
         // The bodies as the wire has them; bytes that might have been a timestamp are not traced.
         let mut open = std::collections::HashMap::<u32, Vec<Option<u8>>>::new();
         let mut whole = Vec::new();
-        for cut in cuts.iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let part = rest.split_to(rest.len().min(*cut));
+        for part in parts(wire.bytes, &cuts) {
             if shared { session.feed(part.clone()).unwrap() } else { session.feed_slice(&part).unwrap() }
             for traced in session.traced() {
                 match traced {

@@ -4,6 +4,7 @@ mod peer;
 
 use bytes::Bytes;
 use peer::*;
+use wire::Traced;
 use wire::amf0::Value;
 use wire::rtmp::{CheckpointError, Event, Limits, Session, SessionError};
 
@@ -354,6 +355,27 @@ fn a_peer_that_asks_without_end_is_cut() {
 fn a_session_can_be_sent_between_threads() {
     fn sendable<T: Send>() {}
     sendable::<Session>();
+}
+
+#[test]
+fn a_trace_that_nobody_takes_neither_grows_nor_speaks_of_other_bytes() {
+    let mut session = live();
+    session.trace();
+    for length in [900, 40, 5] {
+        let mut wire = Wire::default();
+        wire.message(6, 0, VIDEO, &vec![0x27; length], 4096);
+        session.feed_slice(&wire.bytes).unwrap();
+    }
+    let traced: Vec<_> = session.traced().collect();
+    assert!(
+        matches!(
+            traced[..],
+            [Traced::Body { length: 5, .. }, Traced::Whole { .. }]
+                | [Traced::Body { .. }, Traced::Body { .. }, Traced::Whole { .. }]
+        ),
+        "{traced:?}"
+    );
+    assert_eq!(session.traced().count(), 0);
 }
 
 #[test]

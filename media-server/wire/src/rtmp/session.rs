@@ -120,6 +120,10 @@ impl Session {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
+        // Of the bytes before: nobody has taken it, and its places are not in these.
+        if let Some(trace) = &mut self.reader.trace {
+            trace.clear();
+        }
         let result = self.read(data, owner);
         if let Err(failure) = &result {
             self.failure = Some(failure.clone());
