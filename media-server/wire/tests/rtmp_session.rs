@@ -363,18 +363,12 @@ fn a_trace_that_nobody_takes_neither_grows_nor_speaks_of_other_bytes() {
     session.trace();
     for length in [900, 40, 5] {
         let mut wire = Wire::default();
-        wire.message(6, 0, VIDEO, &vec![0x27; length], 4096);
+        wire.message(6, 0, VIDEO, &vec![0x27; length], 128);
         session.feed_slice(&wire.bytes).unwrap();
     }
     let traced: Vec<_> = session.traced().collect();
-    assert!(
-        matches!(
-            traced[..],
-            [Traced::Body { length: 5, .. }, Traced::Whole { .. }]
-                | [Traced::Body { .. }, Traced::Body { .. }, Traced::Whole { .. }]
-        ),
-        "{traced:?}"
-    );
+    let last = matches!(traced[..], [Traced::Body { length: 5, .. }, Traced::Whole { .. }]);
+    assert!(last, "{traced:?}");
     assert_eq!(session.traced().count(), 0);
 }
 
