@@ -25,7 +25,9 @@ const SETTINGS: Partial<HlsConfig> = {
   // A little faster than life makes up for a stall without being heard.
   maxLiveSyncPlaybackRate: 1.06,
   liveDurationInfinity: true,
-  backBufferLength: 20,
+  // What was played is left to the browser to take out. hls.js 1.7.4 forgets the part that is on its way whenever it
+  // takes something out itself, and asks for no sound again once that segment is over: a stall every few minutes.
+  backBufferLength: Infinity,
   maxBufferLength: 12,
   maxMaxBufferLength: 20,
   // Rather the middle rung at once than the best one late.
