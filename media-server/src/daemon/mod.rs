@@ -11,6 +11,7 @@ mod slate;
 pub use replay::replay_file;
 
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, Readiness};
 use crate::admission::{Outbox, SharedEndpoint};
 use crate::config::{self, Config, ConfigError};
-use crate::ingest::{Desk, Forwarder, Pending};
+use crate::ingest::{Desk, Forwarder, Lanes, Pending};
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::restream::Restreams;
@@ -92,11 +93,16 @@ pub fn run(path: Option<PathBuf>) -> ExitCode {
         Err(error) => return complain(&error.to_string(), EX_CONFIG),
     };
     let logging = logging::start(config.log.format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").build() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain(&format!("cannot start the runtime: {error}"), 1),
+    let started =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").build().and_then(|it| {
+            let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            Ok((it, Lanes::start(cores)?))
+        });
+    let (runtime, (lanes, _threads)) = match started {
+        Ok(started) => started,
+        Err(error) => return complain(&format!("cannot start the threads: {error}"), 1),
     };
-    match runtime.block_on(Daemon::serve(config, path, logging)) {
+    match runtime.block_on(Daemon::serve(config, path, logging, lanes)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error.to_string(), 1),
     }
@@ -129,6 +135,7 @@ impl Daemon {
         config: Config,
         path: Option<PathBuf>,
         logging: logging::Logging,
+        lanes: Lanes,
     ) -> Result<(), DaemonError> {
         settings::prepare_data_dir(&config.data_dir)?;
         let tasks = TaskTracker::new();
@@ -155,6 +162,7 @@ impl Daemon {
             forward: forwarder(&restreams),
             rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
             pending: Pending::default(),
+            lanes,
             flights: settings::flights(&config),
             metrics: metrics.clone(),
         };

@@ -4,6 +4,7 @@
 mod black_box;
 mod budget;
 mod checkup;
+mod lanes;
 mod loudness;
 mod pending;
 pub mod rtmp;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use media::ladder::Profile;
 use wire::rtmp::PushUrl;
 
+pub use lanes::{Lanes, Threads};
 pub use pending::Pending;
 
 use crate::admission::{Admission, Outbox};
@@ -75,6 +77,8 @@ pub struct Desk {
     pub rules: Arc<ArcSwap<Rules>>,
     /// Connections that have not published.
     pub pending: Pending,
+    /// Where publishers live.
+    pub lanes: Lanes,
     /// Where recordings are written.
     pub flights: Folder,
     /// Counters.

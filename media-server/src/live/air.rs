@@ -88,6 +88,18 @@ impl Stream {
         }
     }
 
+    /// The one publisher that is there is on the air, and nothing stands in for it or is going to: more of its media
+    /// changes nothing of that, and the bell tells when it stays away.
+    pub(super) fn is_steady(&self) -> bool {
+        self.phase == Phase::Live
+            && self.on_air == OnAir::Primary
+            && self.primary.as_ref().is_some_and(|feed| feed.joined)
+            && self.backup.is_none()
+            && self.run.ready
+            && !self.holding
+            && self.settings.slate.is_none()
+    }
+
     /// Looks again at who should be on the air, and holds what is due.
     pub(super) fn look(&mut self) -> Outcome {
         if self.phase == Phase::Ended {

@@ -120,12 +120,18 @@ impl Stream {
         // cheaper than a timer for each of them.
         let mut bell = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut cancelled = std::pin::pin!(cancel.cancelled());
+        let mut rings = false;
         loop {
-            let deadline = [self.deadline, self.run.ready_by(), self.next_look()].into_iter().flatten().min();
-            if let Some(at) = deadline.map(tokio::time::Instant::from_std)
-                && (bell.is_elapsed() || at < bell.deadline())
-            {
-                bell.as_mut().reset(at);
+            // While all is as it should be, what comes only puts the deadline off.
+            if !(rings && !bell.is_elapsed() && self.is_steady()) {
+                let deadline =
+                    [self.deadline, self.run.ready_by(), self.next_look()].into_iter().flatten().min();
+                if let Some(at) = deadline.map(tokio::time::Instant::from_std)
+                    && (bell.is_elapsed() || at < bell.deadline())
+                {
+                    bell.as_mut().reset(at);
+                }
+                rings = deadline.is_some();
             }
             tokio::select! {
                 biased;
@@ -147,7 +153,7 @@ impl Stream {
                         self.show();
                     }
                 }
-                () = &mut bell, if deadline.is_some() => {
+                () = &mut bell, if rings => {
                     let mut outcome = self.run.settle();
                     outcome |= self.look();
                     if outcome.changed {
@@ -306,7 +312,7 @@ impl Stream {
         if closed {
             self.leave(role);
             outcome.changed = true;
-        } else {
+        } else if !self.is_steady() {
             outcome |= self.look();
         }
         if outcome.changed {

@@ -167,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let mut halted = pin!(self.halt.clone().cancelled_owned());
         let mut checks = tokio::time::interval(checkup::PACE);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Looked at when it rings, not set anew with every read.
+        // Before it publishes; afterwards the checks see to it. Looked at when it rings, not set anew with every read.
         let mut patience = pin!(tokio::time::sleep(self.idle));
         loop {
             let read = tokio::select! {
@@ -175,12 +175,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 () = &mut halted => return Closed::Dropped,
                 _ = checks.tick(), if self.live.is_some() => {
                     self.count_repairs();
+                    if self.heard.elapsed() >= self.idle {
+                        return Closed::Idle(self.idle);
+                    }
                     if let Some(live) = &mut self.live {
                         live.check_up(&self.desk.outbox, self.session.stats().repairs.total());
                     }
                     continue;
                 }
-                () = &mut patience => {
+                () = &mut patience, if self.live.is_none() => {
                     let until = self.heard + self.idle;
                     if until <= Instant::now() {
                         return Closed::Idle(self.idle);

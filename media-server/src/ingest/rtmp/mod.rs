@@ -64,16 +64,26 @@ pub async fn listen(
             desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome: "too-many" }).inc();
             continue;
         };
+        let (Some(berth), Ok(socket)) = (desk.lanes.berth(), socket.into_std()) else { continue };
+        let lane = berth.lane.clone();
         let desk = desk.clone();
         let sessions = sessions.clone();
         let certificate = certificate.clone();
-        connections.spawn(async move {
+        let connection = async move {
+            let _berth = berth;
             desk.metrics.rtmp_connections.inc();
-            let outcome = serve(socket, (peer, waiting), certificate, &desk, sessions).await;
+            let outcome = match TcpStream::from_std(socket) {
+                Ok(socket) => serve(socket, (peer, waiting), certificate, &desk, sessions).await,
+                Err(error) => {
+                    tracing::warn!(%peer, %error, "an RTMP connection could not be taken");
+                    "socket"
+                }
+            };
             desk.metrics.rtmp_connections.dec();
             desk.metrics.rtmp_closed.get_or_create(&Outcome { outcome }).inc();
             drop(permit);
-        });
+        };
+        connections.spawn_on(connection, &lane);
     }
     drop(listener);
     connections.close();
