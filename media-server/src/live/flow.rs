@@ -68,8 +68,8 @@ impl Run {
             encoder.push(unit.clone(), edge.is_some());
         }
         let pushed = push(self.passthrough.as_mut(), unit);
-        if let (true, Some(arrived)) = (pushed.part, arrived) {
-            self.metrics.part_latency.observe(arrived.elapsed().as_secs_f64());
+        if let (Some(shown), Some(arrived)) = (pushed.part, arrived) {
+            self.metrics.part_latency.observe(shown.saturating_duration_since(arrived).as_secs_f64());
         }
         outcome |= pushed.outcome;
         outcome |= self.release_audio();
@@ -203,8 +203,8 @@ impl Run {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pushed {
     pub(super) outcome: Outcome,
-    /// Something became available.
-    pub(super) part: bool,
+    /// When something became available, if it did.
+    pub(super) part: Option<Instant>,
 }
 
 /// Pushes a unit into a track and shows what became available.
@@ -213,5 +213,6 @@ pub(super) fn push(track: Option<&mut Track>, unit: AccessUnit) -> Pushed {
     if !track.packager.push(unit) {
         return Pushed::default();
     }
-    Pushed { outcome: Outcome { changed: track.publish() }, part: true }
+    let outcome = Outcome { changed: track.publish() };
+    Pushed { outcome, part: Some(track.shown_at) }
 }

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -93,6 +94,8 @@ pub(super) struct Track {
     pub(super) rendition: Rendition,
     /// It has media that can be fetched.
     pub(super) published: bool,
+    /// When what is shown was there to be fetched. Whoever waits for it is woken after that.
+    pub(super) shown_at: Instant,
     views: watch::Sender<Arc<View>>,
 }
 
@@ -114,7 +117,7 @@ impl Track {
             passthrough,
             view,
         };
-        Self { packager, rendition, published: false, views }
+        Self { packager, rendition, published: false, shown_at: Instant::now(), views }
     }
 
     /// Closes what is open and shows it.
@@ -129,7 +132,11 @@ impl Track {
 
     /// Shows the packager's state to readers. Returns true the first time.
     pub(super) fn publish(&mut self) -> bool {
-        self.views.send_replace(View::new(self.packager.playlist()));
+        let view = View::new(self.packager.playlist());
+        self.views.send_modify(|shown| {
+            *shown = view;
+            self.shown_at = Instant::now();
+        });
         !std::mem::replace(&mut self.published, true)
     }
 }
