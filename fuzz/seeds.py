@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the seeds of the targets codecs and push (corpus/codecs, corpus/push); needs ffmpeg with x264, x265 and aom."""
+"""Makes the seeds of the targets codecs, push, ts and srt; needs ffmpeg with x264, x265 and aom."""
 import pathlib, struct, subprocess, tempfile
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
@@ -76,7 +76,33 @@ def push(folder):
     (folder / "url").write_bytes(b"rtmps://live.example:8443/app/instance/key?a=b")
 
 
-for make in (codecs, push):
+def ts(folder):
+    """First byte: how it is cut. Then what muxers write: one program of picture and sound, as joined in the middle too."""
+    sources = "-f lavfi -i testsrc=size=64x64:rate=5 -f lavfi -i sine -t 0.4 -pix_fmt yuv420p"
+    for name, codecs in (("h264_aac", "-c:v libx264 -c:a aac"), ("hevc_opus", "-c:v libx265 -x265-params log-level=none -c:a libopus")):
+        with tempfile.NamedTemporaryFile(suffix=".ts") as file:
+            subprocess.check_call(f"ffmpeg -loglevel error -y {sources} {codecs} {file.name}".split())
+            data = pathlib.Path(file.name).read_bytes()
+        (folder / name).write_bytes(bytes([0x3F]) + data[:6016])
+        (folder / f"{name}_joined").write_bytes(bytes([0x45]) + data[300:3000])
+
+
+def srt(folder):
+    """A second handshake (its cookie is put in place by the target), then packets, each with time and length in front."""
+    framed = lambda ms, datagram: bytes([ms, len(datagram)]) + datagram
+    control = lambda kind, info, body: struct.pack(">IIII", 0x80000000 | kind << 16, info, 5000, 7) + body
+    sid = b"publish/key\0"
+    sid = b"".join(sid[at : at + 4][::-1] for at in range(0, len(sid), 4))
+    extensions = struct.pack(">HHIIHH", 1, 3, 0x010501, 0x2F, 20, 20) + struct.pack(">HH", 5, len(sid) // 4) + sid
+    head = struct.pack(">IHHIIIIII", 5, 0, 5, 10, 1500, 8192, 0xFFFFFFFF, 99, 0) + bytes(16)
+    asked = framed(0x80, control(0, 0, head + extensions))
+    data = lambda n: struct.pack(">IIII", n, 0xC0000000 | n, n * 1000, 7) + b"\x47" + bytes(20)
+    packets = [data(n) for n in (10, 11, 14, 12)] + [control(6, 1, b""), control(7, 0, struct.pack(">II", 13, 13))]
+    packets += [data(15), control(0x7FFF, 0, bytes(20)), control(5, 0, bytes(4))]
+    (folder / "caller").write_bytes(asked + b"".join(framed(7, packet) for packet in packets))
+
+
+for make in (codecs, push, ts, srt):
     folder = CORPUS / make.__name__
     folder.mkdir(parents=True, exist_ok=True)
     make(folder)

@@ -8,6 +8,7 @@
 )]
 
 pub mod aac;
+pub mod adts;
 pub mod av1;
 mod bits;
 pub mod cmaf;

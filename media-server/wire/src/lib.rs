@@ -18,6 +18,8 @@
 pub mod amf0;
 pub mod flv;
 pub mod rtmp;
+pub mod srt;
+pub mod ts;
 
 mod cursor;
 mod trace;
