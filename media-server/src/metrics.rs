@@ -35,7 +35,7 @@ pub struct Request {
 
 /// `{kind="…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RepairKind {
+pub struct KindLabel {
     /// A stable lower-case word.
     pub kind: &'static str,
 }
@@ -65,12 +65,20 @@ pub struct Metrics {
     pub rtmp_connections: Gauge,
     /// RTMP connections by how they ended.
     pub rtmp_closed: Family<Outcome, Counter>,
+    /// SRT callers that publish.
+    pub srt_connections: Gauge,
+    /// SRT callers by how they ended.
+    pub srt_closed: Family<Outcome, Counter>,
+    /// SRT data packets by what became of them.
+    pub srt_packets: Family<KindLabel, Counter>,
+    /// Datagrams at the SRT port that belong to nobody.
+    pub srt_strays: Counter,
     /// Publish requests by outcome: `allowed`, `denied`, `unreachable`, `already-live`, `refused`.
     pub admissions: Family<Outcome, Counter>,
     /// Publishers with a finding of the encoder doctor.
     pub findings: Family<FindingLabels, Gauge>,
     /// Repairs of publishers' timestamps and messages, by kind.
-    pub repairs: Family<RepairKind, Counter>,
+    pub repairs: Family<KindLabel, Counter>,
     /// Recordings of publishers that were saved, by cause: `asked` or `storm`.
     pub flight_saved: Family<Cause, Counter>,
     /// Seconds from a part's last frame read from the socket to the part available.
@@ -114,6 +122,10 @@ impl Metrics {
             streams_live: Gauge::default(),
             rtmp_connections: Gauge::default(),
             rtmp_closed: Family::default(),
+            srt_connections: Gauge::default(),
+            srt_closed: Family::default(),
+            srt_packets: Family::default(),
+            srt_strays: Counter::default(),
             admissions: Family::default(),
             findings: Family::default(),
             repairs: Family::default(),
@@ -138,6 +150,10 @@ impl Metrics {
         r.register("streams_live", "Publishers connected and admitted", self.streams_live.clone());
         r.register("rtmp_connections", "Open RTMP connections", self.rtmp_connections.clone());
         r.register("rtmp_closed", "RTMP connections by how they ended", self.rtmp_closed.clone());
+        r.register("srt_connections", "SRT callers that publish", self.srt_connections.clone());
+        r.register("srt_closed", "SRT callers by how they ended", self.srt_closed.clone());
+        r.register("srt_packets", "SRT data packets by what became of them", self.srt_packets.clone());
+        r.register("srt_strays", "Datagrams at the SRT port that belong to nobody", self.srt_strays.clone());
         r.register("admissions", "Publish requests by outcome", self.admissions.clone());
         r.register(
             "publisher_findings",
@@ -178,7 +194,12 @@ impl Metrics {
 
     /// Counts repairs.
     pub fn repaired(&self, kind: &'static str, n: u64) {
-        self.repairs.get_or_create(&RepairKind { kind }).inc_by(n);
+        self.repairs.get_or_create(&KindLabel { kind }).inc_by(n);
+    }
+
+    /// Counts `n` SRT packets of a kind.
+    pub fn srt_packets(&self, kind: &'static str, n: u64) {
+        self.srt_packets.get_or_create(&KindLabel { kind }).inc_by(n);
     }
 
     /// Counts one event of a push.

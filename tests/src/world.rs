@@ -39,6 +39,8 @@ pub struct MediaServer {
     pub rtmp: String,
     /// `host:port` of RTMPS, where there is a certificate.
     pub rtmps: Option<String>,
+    /// `host:port` of SRT.
+    pub srt: String,
     /// `http://host:port` of HLS.
     pub http: String,
     /// `http://host:port` of the admin listener.
@@ -189,6 +191,7 @@ impl MediaServer {
             program,
             rtmp: address("rtmp")?,
             rtmps: address("rtmps").ok(),
+            srt: address("srt")?,
             http: format!("http://{}", address("http")?),
             admin: format!("http://{}", address("admin")?),
             config,
@@ -203,8 +206,9 @@ impl MediaServer {
         self.program.ended(Duration::from_secs(10)).await?;
         let address = |url: &str| url.trim_start_matches("http://").to_owned();
         self.settings.merge(&format!(
-            "[rtmp]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n[admin]\nlisten = \"{}\"\n",
+            "[rtmp]\nlisten = \"{}\"\n[srt]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n[admin]\nlisten = \"{}\"\n",
             self.rtmp,
+            self.srt,
             address(&self.http),
             address(&self.admin)
         ));

@@ -58,6 +58,37 @@ pub fn default_header() -> Bytes {
     Bytes::from_static(b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00")
 }
 
+/// The header of a stream of so many channels of which nothing else is known.
+pub fn header(channels: u8) -> Bytes {
+    let mut header = BytesMut::from(&default_header()[..]);
+    if let Some(at) = header.get_mut(9) {
+        *at = channels;
+    }
+    header.freeze()
+}
+
+/// The next packet of an MPEG transport stream's PES payload, which is moved on: each has a control header in front that
+/// says how long it is. `None`: there is none any more, or what is there is no header.
+pub fn split_ts(data: &mut Bytes) -> Option<Bytes> {
+    let [prefix, flags, sizes @ ..] = &data[..] else { return None };
+    if *prefix != 0x7f || flags & 0xe0 != 0xe0 {
+        return None;
+    }
+    let (start_trim, end_trim, extended) = (flags & 0x10 != 0, flags & 0x08 != 0, flags & 0x04 != 0);
+    // The size is the sum of its bytes, of which 255 says that another one follows.
+    let count = sizes.iter().position(|size| *size != 255)?.checked_add(1)?;
+    let size = sizes.iter().take(count).map(|size| usize::from(*size)).fold(0, usize::saturating_add);
+    let mut header = count.checked_add(2)?;
+    header = header.checked_add(if start_trim { 2 } else { 0 })?.checked_add(if end_trim { 2 } else { 0 })?;
+    if extended {
+        let length = usize::from(*data.get(header)?);
+        header = header.checked_add(1)?.checked_add(length)?;
+    }
+    let end = header.checked_add(size).filter(|end| *end <= data.len())?;
+    let packet = data.split_to(end).split_off(header);
+    Some(packet)
+}
+
 /// Samples at 48 kHz that a packet decodes to (RFC 6716 3.1, 3.2); `None` for one that is none.
 pub fn samples(packet: &[u8]) -> Option<u32> {
     let toc = *packet.first()?;
@@ -80,6 +111,8 @@ pub fn samples(packet: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -105,5 +138,30 @@ mod tests {
         assert_eq!(samples(&[0xE3, 0x03]), Some(360), "three of 2.5 ms");
         assert_eq!(samples(&[0x1B, 0x03]), None, "180 ms are too long");
         assert_eq!((samples(&[]), samples(&[0xFB])), (None, None));
+    }
+
+    #[test]
+    fn packets_of_a_transport_stream_are_told_apart() {
+        let mut data = vec![0x7f, 0xe0, 3, 1, 2, 3, 0x7f, 0xf8, 0, 5, 0, 9, 255, 2];
+        data.truncate(6);
+        data.extend([0x7f, 0xf8, 2, 0, 5, 0, 9, 7, 8]);
+        data.extend([0x7f, 0xe4, 255, 1, 2, 0xaa, 0xbb]);
+        data.extend([6; 256]);
+        let mut data = Bytes::from(data);
+        let lengths: Vec<_> =
+            std::iter::from_fn(|| split_ts(&mut data)).map(|packet| (packet[0], packet.len())).collect();
+        assert_eq!((lengths, data.len()), (vec![(1, 3), (7, 2), (6, 256)], 0));
+        assert_eq!(format(&header(1)).unwrap().channels, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_taken(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let (mut data, mut carried) = (Bytes::from(bytes.clone()), 0);
+            while let Some(packet) = split_ts(&mut data) {
+                carried += packet.len();
+            }
+            prop_assert!(carried <= bytes.len());
+        }
     }
 }

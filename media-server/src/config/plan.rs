@@ -18,6 +18,8 @@ pub enum Step {
     SetTls,
     /// Open, move or (None) close the RTMPS listener. Connections stay.
     BindRtmps(Option<SocketAddr>),
+    /// Open, move or (None) close the SRT port. Callers that publish stay.
+    BindSrt(Option<SocketAddr>),
     /// Open, move or (None) close the public HTTP listener. Connections stay.
     BindHttp(Option<SocketAddr>),
     /// Open or move the admin listener.
@@ -41,6 +43,7 @@ impl fmt::Display for Step {
             Self::BindRtmp(address) => place(f, "RTMP", address),
             Self::SetTls => f.write_str("set the certificate"),
             Self::BindRtmps(address) => place(f, "RTMPS", address),
+            Self::BindSrt(address) => place(f, "SRT", address),
             Self::BindHttp(address) => place(f, "HTTP", address),
             Self::BindAdmin(address) => write!(f, "listen for admin on {address}"),
             Self::SetAdmission => f.write_str("set admission"),
@@ -101,12 +104,13 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     let mut plan = Plan::default();
     let changed = |same: fn(&Config, &Config) -> bool| old.is_none_or(|old| !same(old, new));
     if let Some(old) = old {
-        let fixed: [(&'static str, bool); 5] = [
+        let fixed: [(&'static str, bool); 6] = [
             ("data_dir", old.data_dir != new.data_dir),
             ("node.name", old.node != new.node),
             ("http.max_blocked_requests", old.http.max_blocked_requests != new.http.max_blocked_requests),
             ("http.max_connections", old.http.max_connections != new.http.max_connections),
             ("rtmp.max_connections", old.rtmp.max_connections != new.rtmp.max_connections),
+            ("srt.max_connections", old.srt.max_connections != new.srt.max_connections),
         ];
         plan.restart = fixed.into_iter().filter_map(|(key, moved)| moved.then_some(key)).collect();
         let names = old.profiles.keys().chain(new.profiles.keys());
@@ -117,7 +121,8 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
             || old.slate != new.slate
             || old.publish != new.publish
             || old.transcode != new.transcode
-            || rtmp_rules(old) != rtmp_rules(new);
+            || rtmp_rules(old) != rtmp_rules(new)
+            || srt_rules(old) != srt_rules(new);
         plan.cors = old.http.cors_origins != new.http.cors_origins;
     }
     if changed(|a, b| a.log == b.log) {
@@ -135,6 +140,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
             && a.publish == b.publish
             && a.transcode == b.transcode
             && rtmp_rules(a) == rtmp_rules(b)
+            && srt_rules(a) == srt_rules(b)
     }) {
         plan.steps.push(Step::SetRules);
     }
@@ -150,6 +156,9 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     if changed(|a, b| a.rtmp.listen == b.rtmp.listen) {
         plan.steps.push(Step::BindRtmp(new.rtmp.listen));
     }
+    if changed(|a, b| a.srt.listen == b.srt.listen) {
+        plan.steps.push(Step::BindSrt(new.srt.listen));
+    }
     if changed(|a, b| a.tls == b.tls) {
         plan.steps.push(Step::SetTls);
     }
@@ -162,6 +171,10 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
 
 fn rtmp_rules(config: &Config) -> (u64, usize, usize) {
     (config.rtmp.idle_timeout_ms, config.rtmp.max_message_bytes, config.rtmp.max_pending_per_ip)
+}
+
+fn srt_rules(config: &Config) -> (u64, &str) {
+    (config.srt.latency_ms, &config.srt.passphrase.0)
 }
 
 impl Plan {
@@ -207,7 +220,7 @@ mod tests {
     #[test]
     fn the_first_start_is_a_change_from_nothing() {
         let plan = diff(None, &Config::default());
-        assert_eq!(plan.steps.len(), 9);
+        assert_eq!(plan.steps.len(), 10);
         assert!(plan.restart.is_empty());
     }
 
@@ -255,6 +268,7 @@ mod tests {
         let other = |section: &str, key: &str, value: &toml::Value| match (section, key) {
             (_, "listen" | "tls_listen") => "\"127.0.0.9:7001\"".to_owned(),
             (_, "keys") => "[{ key = \"k\", stream = \"s\" }]".to_owned(),
+            (_, "passphrase") => "\"correct horse battery\"".to_owned(),
             (_, "secret") => "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"".to_owned(),
             (_, "mode") => "\"open\"".to_owned(),
             (_, "format") => "\"json\"".to_owned(),

@@ -21,6 +21,8 @@ pub struct Config {
     pub tls: Tls,
     /// RTMP ingest.
     pub rtmp: Rtmp,
+    /// SRT ingest.
+    pub srt: Srt,
     /// LL-HLS for viewers.
     pub http: Http,
     /// The operators' API.
@@ -98,6 +100,21 @@ pub struct Rtmp {
     pub idle_timeout_ms: u64,
     /// Longest audio or video message.
     pub max_message_bytes: usize,
+}
+
+/// `[srt]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Srt {
+    /// Where publishers call (UDP); none where absent.
+    #[serde(deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
+    /// What is held back at least, to get lost packets again; a caller may ask for more.
+    pub latency_ms: u64,
+    /// What every caller must encrypt with, 10 to 79 characters; with `""` none may.
+    pub passphrase: Secret,
+    /// Callers at a time.
+    pub max_connections: usize,
 }
 
 /// `[http]`
@@ -365,6 +382,7 @@ impl Default for Config {
             log: Log::default(),
             tls: Tls::default(),
             rtmp: Rtmp::default(),
+            srt: Srt::default(),
             http: Http::default(),
             admin: Admin::default(),
             admission: Admission::default(),
@@ -412,6 +430,17 @@ impl Default for Rtmp {
             max_pending_per_ip: 64,
             idle_timeout_ms: 10_000,
             max_message_bytes: 8 << 20,
+        }
+    }
+}
+
+impl Default for Srt {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::from(([0, 0, 0, 0], 8890))),
+            latency_ms: 120,
+            passphrase: Secret::default(),
+            max_connections: 1000,
         }
     }
 }

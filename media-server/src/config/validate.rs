@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use wire::rtmp::PushUrl;
+use wire::srt::Passphrase;
 
 use super::types::{Config, Mode, Profile};
 
@@ -82,6 +83,12 @@ fn listeners(config: &Config, problems: &mut Problems) {
 
 fn limits(config: &Config, problems: &mut Problems) {
     within(problems, "rtmp.max_connections", config.rtmp.max_connections as u64, 1, 100_000);
+    within(problems, "srt.max_connections", config.srt.max_connections as u64, 1, 100_000);
+    within(problems, "srt.latency_ms", config.srt.latency_ms, 20, 8_000);
+    let passphrase = &config.srt.passphrase.0;
+    if !passphrase.is_empty() && Passphrase::new(passphrase).is_none() {
+        say(problems, "srt.passphrase", "must have 10 to 79 characters, or be empty");
+    }
     within(problems, "rtmp.max_pending_per_ip", config.rtmp.max_pending_per_ip as u64, 1, 100_000);
     if !(100_000..=2_000_000_000).contains(&config.publish.max_bitrate.0) {
         say(problems, "publish.max_bitrate", "is 100k to 2000M bits a second");

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::DaemonError;
+use crate::ingest::srt::Sockets;
 
 /// One open port.
 struct Open {
@@ -22,6 +23,8 @@ pub(super) enum Door {
     Rtmp,
     /// Publishers, by TLS.
     Rtmps,
+    /// Publishers, by SRT.
+    Srt,
     /// Players.
     Http,
     /// Operators.
@@ -54,10 +57,22 @@ impl Listeners {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let open = socket.map(|socket| {
+        self.set_any(door, socket.map(|socket| (socket.address, socket.listener)), make);
+    }
+
+    /// The same for sockets of any kind.
+    pub(super) fn set_any<S, F>(
+        &mut self,
+        door: Door,
+        socket: Option<(SocketAddr, S)>,
+        make: impl FnOnce(S, CancellationToken, CancellationToken) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let open = socket.map(|(address, socket)| {
             let close = self.stop.child_token();
-            self.tasks.spawn(make(socket.listener, close.clone(), self.stop.clone()));
-            Open { address: socket.address, close }
+            self.tasks.spawn(make(socket, close.clone(), self.stop.clone()));
+            Open { address, close }
         });
         let old = match open {
             Some(open) => self.doors.insert(door, open),
@@ -77,19 +92,33 @@ pub(super) struct Bound {
 
 /// Binds `address`; the error says what to do.
 pub(super) async fn bind(what: &'static str, key: &str, address: SocketAddr) -> Result<Bound, DaemonError> {
-    let failed = |source: std::io::Error| {
-        let remedy = match source.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                format!("another program has this port: stop it, or set [{key}] listen to a free one")
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                format!("ports below 1024 need CAP_NET_BIND_SERVICE: set [{key}] listen to a higher one")
-            }
-            _ => format!("set [{key}] listen to an address of this machine"),
-        };
-        DaemonError::Bind { what, address, source, remedy }
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Bound { listener, address })
     };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, address })
+    bound.await.map_err(|source| failed(what, key, address, source))
+}
+
+/// Binds `address` for datagrams, `count` times.
+pub(super) fn bind_udp(
+    what: &'static str,
+    key: &str,
+    address: SocketAddr,
+    count: usize,
+) -> Result<Sockets, DaemonError> {
+    Sockets::bind(address, count).map_err(|source| failed(what, key, address, source))
+}
+
+fn failed(what: &'static str, key: &str, address: SocketAddr, source: std::io::Error) -> DaemonError {
+    let remedy = match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("another program has this port: stop it, or set [{key}] listen to a free one")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 need CAP_NET_BIND_SERVICE: set [{key}] listen to a higher one")
+        }
+        _ => format!("set [{key}] listen to an address of this machine"),
+    };
+    DaemonError::Bind { what, address, source, remedy }
 }

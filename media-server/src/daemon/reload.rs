@@ -5,11 +5,11 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::listeners::{Bound, Door, bind};
+use super::listeners::{Bound, Door, bind, bind_udp};
 use super::{Daemon, DaemonError, read_config, settings};
 use crate::admin::{ReloadReport, StreamVerdict};
 use crate::config::{self, Config, LiveStream, Plan, Step, Verdict};
-use crate::ingest::rtmp;
+use crate::ingest::{rtmp, srt};
 use crate::live::Phase;
 use crate::web::listener::{self, Limits};
 use crate::web::respond::Cors;
@@ -19,6 +19,7 @@ use crate::web::respond::Cors;
 struct Sockets {
     rtmp: Option<Bound>,
     rtmps: Option<Bound>,
+    srt: Option<srt::Sockets>,
     http: Option<Bound>,
     admin: Option<Bound>,
 }
@@ -101,6 +102,9 @@ impl Daemon {
                 Step::BindRtmps(Some(address)) => {
                     sockets.rtmps = Some(bind("RTMPS", "rtmp", *address).await?);
                 }
+                Step::BindSrt(Some(address)) => {
+                    sockets.srt = Some(bind_udp("SRT", "srt", *address, self.desk.lanes.count())?);
+                }
                 Step::BindHttp(Some(address)) => sockets.http = Some(bind("HTTP", "http", *address).await?),
                 Step::BindAdmin(address) => {
                     sockets.admin = Some(bind("the admin API", "admin", *address).await?);
@@ -147,6 +151,13 @@ impl Daemon {
                     rtmp::listen(listener, Some(certificate), desk, most, close, stop)
                 });
             }
+            Step::BindSrt(_) => {
+                let (desk, most) = (self.desk.clone(), config.srt.max_connections);
+                let socket = sockets.srt.take().map(|sockets| (sockets.address(), sockets));
+                self.listeners.set_any(Door::Srt, socket, |sockets, close, stop| {
+                    srt::listen(sockets, desk, most, close, stop)
+                });
+            }
             Step::BindHttp(_) => {
                 let limits = Limits {
                     connections: config.http.max_connections,
@@ -179,6 +190,7 @@ impl Daemon {
         let ports = serde_json::json!({
             "rtmp": self.listeners.address(Door::Rtmp),
             "rtmps": self.listeners.address(Door::Rtmps),
+            "srt": self.listeners.address(Door::Srt),
             "http": self.listeners.address(Door::Http),
             "admin": self.listeners.address(Door::Admin),
         });

@@ -8,13 +8,14 @@ use media::Span;
 use media::ladder::{Profile, RungCodec, RungWish};
 use media::segmenter::Targets;
 use wire::rtmp::PushUrl;
+use wire::srt::Passphrase;
 
 use super::DaemonError;
 use super::slate::Wish;
 use crate::admission::{self, Admission, Endpoint, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
 use crate::flight::{Folder, Keep};
-use crate::ingest::{Rules, Target};
+use crate::ingest::{Rules, SrtRules, Target};
 use crate::live::{Policy, Settings};
 use crate::metrics::Metrics;
 
@@ -65,6 +66,10 @@ pub(super) fn rules(config: &Config) -> Rules {
             bytes: config.recorder.max_bytes,
         }),
         storm: config.recorder.storm,
+        srt: SrtRules {
+            latency: Duration::from_millis(config.srt.latency_ms),
+            passphrase: Passphrase::new(&config.srt.passphrase.0),
+        },
     }
 }
 

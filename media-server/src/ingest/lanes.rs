@@ -55,6 +55,16 @@ impl Lanes {
         Ok((Self(lanes.into()), threads))
     }
 
+    /// Every lane.
+    pub(super) fn each(&self) -> impl Iterator<Item = &Handle> {
+        self.0.iter().map(|lane| &lane.handle)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// A place on the lane that has the fewest connections.
     pub(super) fn berth(&self) -> Option<Berth> {
         let lane = self.0.iter().min_by_key(|lane| lane.connections.load(Ordering::Relaxed))?;

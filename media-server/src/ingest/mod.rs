@@ -7,7 +7,11 @@ mod checkup;
 mod lanes;
 mod loudness;
 mod pending;
+mod publishing;
 pub mod rtmp;
+pub mod srt;
+mod tracks;
+mod transport_stream;
 
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -16,6 +20,7 @@ use std::time::Duration;
 
 use media::ladder::Profile;
 use wire::rtmp::PushUrl;
+use wire::srt::Passphrase;
 
 pub use lanes::{Lanes, Threads};
 pub use pending::Pending;
@@ -60,6 +65,17 @@ pub struct Rules {
     pub recorder: Option<Keep>,
     /// Repairs within ten seconds that have it saved; 0 for never.
     pub storm: u64,
+    /// SRT's own.
+    pub srt: SrtRules,
+}
+
+/// Terms for SRT callers.
+#[derive(Clone, Debug)]
+pub struct SrtRules {
+    /// What is held back at least, to get lost packets again; a caller may ask for more.
+    pub latency: Duration,
+    /// What every caller must encrypt with; none may where there is none.
+    pub passphrase: Option<Passphrase>,
 }
 
 /// What every ingest needs. Clones share it.

@@ -211,7 +211,7 @@ fn reports<'a>(snapshot: &'a Snapshot, own: &Rendition) -> Vec<Report<'a>> {
 
 /// The multivariant playlist: every video rung with the one audio group, or the audio alone.
 fn multivariant(snapshot: &Snapshot) -> String {
-    let audio = snapshot.audio.as_ref().map(|r| (r, rates(r)));
+    let audio = snapshot.audio.as_ref().map(|r| (r, rates(r, 0)));
     let audio_codec = audio.as_ref().map(|(r, _)| r.format.codec().to_owned());
     let (audio_peak, audio_average) = audio.as_ref().map_or((0, 0), |(_, rates)| *rates);
     let group = audio.as_ref().map(|(r, _)| {
@@ -233,7 +233,7 @@ fn multivariant(snapshot: &Snapshot) -> String {
         .iter()
         .filter_map(|r| {
             let Format::Video(format) = &r.format else { return None };
-            let (peak, average) = rates(r);
+            let (peak, average) = rates(r, supposed(format));
             Some(Variant {
                 uri: format!("{}/index.m3u8", r.name),
                 bandwidth: peak + audio_peak,
@@ -261,13 +261,25 @@ fn multivariant(snapshot: &Snapshot) -> String {
 }
 
 /// Peak and average bits a second to announce: what was measured, and before there is enough of it what was asked
-/// for, with headroom (a rate-controlled encoder may overshoot within its buffer).
-fn rates(rendition: &Rendition) -> (u64, u64) {
-    let (peak, average) = rendition.view().playlist.bandwidth().unwrap_or_default();
-    let declared = u64::from(rendition.declared_bitrate);
+/// for, with headroom (a rate-controlled encoder may overshoot within its buffer). `supposed`: of a rendition of which
+/// neither is known.
+fn rates(rendition: &Rendition, supposed: u64) -> (u64, u64) {
+    let measured = rendition.view().playlist.bandwidth();
+    let (peak, average) = measured.unwrap_or_default();
+    let declared = match u64::from(rendition.declared_bitrate) {
+        0 if measured.is_none() => supposed,
+        declared => declared,
+    };
     let floor = 64_000;
     let peak = (peak + peak / 10).max(declared + declared / 2).max(floor);
     (peak, average.max(declared).clamp(floor.min(peak), peak))
+}
+
+/// Bits a second that live encoders commonly spend on such a picture: a seventh of a bit a pixel.
+fn supposed(format: &VideoFormat) -> u64 {
+    let (num, den) = format.frame_rate.unwrap_or((30, 1));
+    let pictures = u64::from(num / den.max(1)).clamp(1, 120);
+    u64::from(format.width) * u64::from(format.height) * pictures / 7
 }
 
 /// What the media shows where it has been measured, else what the format says.

@@ -137,7 +137,7 @@ impl Source {
         self
     }
 
-    fn arguments(&self, real_time: bool) -> Vec<String> {
+    fn arguments(&self, real_time: bool, container: &str) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         let mut add = |text: &str| all.extend(text.split_whitespace().map(str::to_owned));
         let pace = if real_time { "-re" } else { "" };
@@ -186,7 +186,7 @@ impl Source {
             }
             all.extend(["-c:a", "aac", "-b:a", "96k", "-ac", "2"].map(str::to_owned));
         }
-        all.extend(["-f", "flv"].map(str::to_owned));
+        all.extend(["-f", container].map(str::to_owned));
         all
     }
 
@@ -201,7 +201,7 @@ impl Source {
     /// Makes an FLV file of it, as fast as it goes. Needs [`Source::seconds`].
     pub async fn write_flv(&self, file: &Path) -> Result<()> {
         anyhow::ensure!(self.seconds.is_some(), "an endless file");
-        run(self.arguments(false), file).await?;
+        run(self.arguments(false, "flv"), file).await?;
         Ok(())
     }
 }
@@ -228,12 +228,23 @@ pub struct Ffmpeg {
 }
 
 impl Ffmpeg {
+    /// Publishes in real time by SRT to `host:port`, with ffmpeg's own options for it (`-streamid`, `-passphrase`, …).
+    pub fn publish_srt(source: &Source, address: &str, options: &[&str]) -> Result<Self> {
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-hide_banner", "-loglevel", "info", "-nostats", "-progress", "pipe:1", "-nostdin"])
+            .args(source.arguments(true, "mpegts"))
+            .args(options)
+            .arg(format!("srt://{address}"));
+        Ok(Self { program: Program::start("ffmpeg", command)? })
+    }
+
     /// Publishes in real time.
     pub fn publish(source: &Source, url: &RtmpUrl) -> Result<Self> {
         let mut command = Command::new("ffmpeg");
         command
             .args(["-hide_banner", "-loglevel", "info", "-nostats", "-progress", "pipe:1", "-nostdin"])
-            .args(source.arguments(true))
+            .args(source.arguments(true, "flv"))
             .args(["-flvflags", "no_duration_filesize"])
             .arg(url.to_string());
         Ok(Self { program: Program::start("ffmpeg", command)? })

@@ -5,26 +5,20 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use media::doctor::DoctorConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use wire::rtmp::{Event, Limits, PushUrl, Session, SessionError};
+use wire::rtmp::{Event, Limits, Session, SessionError};
 
-use super::media_messages::{MediaMessages, Refusal};
-use crate::admission::{self, Client, Decision, EventData, Grant, Outbox, PublishRequest, StoppedData};
-use crate::flight::Recorder;
-use crate::ingest::black_box::BlackBox;
+use super::media_messages::MediaMessages;
+use crate::admission;
 use crate::ingest::budget::Budget;
-use crate::ingest::checkup::{self, Checkup};
 use crate::ingest::pending::Waiting;
-use crate::ingest::{Desk, Rules};
-use crate::live::{Health, PublishSpec, Publisher, Role, SessionInfo};
+use crate::ingest::publishing::{Admitted, Asking, Denied, Publishing, admit};
+use crate::ingest::tracks::Refusal;
+use crate::ingest::{Desk, checkup};
 
 /// What one read may bring. Large reads keep system calls and wake-ups few at high bitrates.
 const READ: usize = 64 * 1024;
@@ -131,34 +125,10 @@ struct Connection<'a, S> {
     heard: Instant,
 }
 
-/// A publish session that was admitted.
+/// A publish session that was let in.
 struct Live {
-    id: String,
-    stream: String,
-    publisher: Publisher,
+    publishing: Publishing,
     messages: Box<MediaMessages>,
-    /// Records what it sends.
-    black_box: Option<BlackBox>,
-    /// Health on its way to the outbox: the disk may take long, media does not wait for it.
-    telling: JoinSet<()>,
-    since: Instant,
-}
-
-impl Live {
-    /// Looks the publisher over; `repairs` are the wire's.
-    fn check_up(&mut self, outbox: &Outbox, repairs: u64) {
-        if let Some(black_box) = &mut self.black_box {
-            let counters = self.publisher.counters();
-            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            black_box.look(Instant::now(), repairs + read(&counters.repairs) + read(&counters.dropped));
-        }
-        let Some(health) = self.messages.check_up(Instant::now()) else { return };
-        while self.telling.try_join_next().is_some() {}
-        if self.telling.is_empty() {
-            let (outbox, stream, id) = (outbox.clone(), self.stream.clone(), self.id.clone());
-            self.telling.spawn(async move { outbox.record(&stream, &id, EventData::Health(health)).await });
-        }
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
@@ -179,7 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                         return Closed::Idle(self.idle);
                     }
                     if let Some(live) = &mut self.live {
-                        live.check_up(&self.desk.outbox, self.session.stats().repairs.total());
+                        let health = live.messages.check_up(Instant::now());
+                        live.publishing.check_up(self.session.stats().repairs.total(), health);
                     }
                     continue;
                 }
@@ -209,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     async fn feed(&mut self, length: usize) -> Result<(), Closed> {
         let arrived = Instant::now();
         let bytes = self.read.get(..length).unwrap_or_default();
-        let mut black_box = self.live.as_mut().and_then(|live| live.black_box.as_mut());
+        let mut black_box = self.live.as_mut().and_then(|live| live.publishing.black_box.as_mut());
         if let Some(black_box) = black_box.as_mut().filter(|it| it.is_due(arrived))
             && let Some(state) = self.session.checkpoint()
         {
@@ -273,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         if matches!(event, Event::Video { .. } | Event::Audio { .. }) {
             self.heard = arrived;
         }
-        match live.messages.event(event, arrived, &mut live.publisher) {
+        match live.messages.event(event, arrived, &mut live.publishing.publisher) {
             Ok(()) => Ok(()),
             Err(refusal) => self.end(refusal).await,
         }
@@ -281,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 
     /// Ends a publisher that cannot go on, and tells it why.
     async fn end(&mut self, refusal: Refusal) -> Result<(), Closed> {
-        let stream = self.live.as_ref().map_or("", |live| &live.stream);
+        let stream = self.live.as_ref().map_or("", |live| &live.publishing.stream);
         let message = refusal.to_string();
         tracing::warn!(stream, peer = %self.peer, agent = %self.agent, message, "publisher refused");
         self.session.fail("NetStream.Publish.Rejected", &message);
@@ -304,107 +275,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 .refuse("NetStream.Publish.BadName", "this connection already publishes a stream")
                 .await;
         }
-        let id = format!("ses_{}", uuid::Uuid::now_v7().simple());
-        let role = match query.iter().find(|(name, _)| name == "role").map(|(_, role)| role.as_str()) {
-            None | Some("" | "primary") => Role::Primary,
-            Some("backup") => Role::Backup,
-            Some(_) => {
-                return self.refuse("NetStream.Publish.BadName", "role is \"primary\" or \"backup\"").await;
-            }
-        };
-        let request = PublishRequest {
-            session: id.clone(),
-            protocol: self.protocol,
-            key,
-            app,
-            query,
-            client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() },
-        };
-        match self.desk.admission.publish(request).await {
-            Decision::Allow(grant) => self.begin(id, role, grant).await,
-            Decision::Deny { reason, message } => {
-                self.desk.metrics.admission("denied");
-                tracing::info!(peer = %self.peer, reason, "publish denied");
-                let text = if message.is_empty() { reason } else { message };
-                self.refuse("NetStream.Publish.BadName", &text).await
-            }
-            Decision::Unreachable { .. } => {
-                // The admission room has logged what failed and what to do.
-                self.desk.metrics.admission("unreachable");
-                self.refuse(
-                    "NetStream.Publish.Denied",
-                    "the server cannot check stream keys at the moment; try again",
-                )
-                .await
+        let asking =
+            Asking { protocol: self.protocol, key, app, query, peer: self.peer, agent: self.agent.clone() };
+        match admit(self.desk, asking, self.halt.clone()).await {
+            Ok(admitted) => self.begin(admitted).await,
+            Err(denied) => {
+                let code = match denied {
+                    Denied::Unreachable | Denied::Profile => "NetStream.Publish.Denied",
+                    Denied::Role | Denied::Key { .. } | Denied::Stream(_) => "NetStream.Publish.BadName",
+                };
+                self.refuse(code, &denied.to_string()).await
             }
         }
     }
 
-    async fn begin(&mut self, id: String, role: Role, grant: Grant) -> Result<(), Closed> {
-        let rules = self.desk.rules.load_full();
-        let Some(profile) = rules.profiles.get(&grant.profile) else {
-            self.desk.metrics.admission("refused");
-            tracing::error!(stream = %grant.stream, profile = %grant.profile, "admission names a profile that [profiles] does not have");
-            return self
-                .refuse("NetStream.Publish.Denied", "the server's ladder profile for this stream is missing")
-                .await;
-        };
-        let health = Arc::new(Health::default());
-        let recorder = rules.recorder.map(|keep| Arc::new(Recorder::new(keep)));
-        let session = SessionInfo {
-            session: id.clone(),
-            protocol: self.protocol,
-            client: self.peer,
-            agent: self.agent.clone(),
-            since: SystemTime::now(),
-            profile: grant.profile.clone(),
-            health: Arc::clone(&health),
-            recorder: recorder.clone(),
-        };
-        let header = session.flight_header(&grant.stream, "storm");
-        let (profile, settings) = (profile.clone(), rules.settings.clone());
-        let spec = PublishSpec { role, session, profile, settings, ended: self.halt.clone() };
-        let publisher = match self.desk.directory.publish(&grant.stream, spec, rules.max_streams).await {
-            Ok(publisher) => publisher,
-            Err(error) => {
-                self.desk.metrics.admission("already-live");
-                tracing::info!(peer = %self.peer, stream = %grant.stream, %error, "publish refused");
-                return self.refuse("NetStream.Publish.BadName", &error.to_string()).await;
-            }
-        };
-        self.desk.metrics.admission("allowed");
-        tracing::info!(
-            stream = %grant.stream, session = %id, peer = %self.peer, agent = %self.agent, profile = %grant.profile,
-            "publishing"
-        );
-        let started = EventData::Started {
-            protocol: self.protocol,
-            client: Client { ip: self.peer.ip(), port: self.peer.port(), agent: self.agent.clone() },
-        };
-        self.desk.outbox.record(&grant.stream, &id, started).await;
-        self.restream(&grant, &rules);
-        let config = DoctorConfig { agent: &self.agent, segment_target: rules.settings.targets.segment };
-        let checkup = Checkup::new(config, health, self.desk.metrics.clone(), grant.stream.clone());
-        let mut may = grant.limits;
-        if may.bitrate_kbps == 0 {
-            may.bitrate_kbps = rules.max_bitrate_kbps;
-        }
-        self.budget = Budget::new(may, Instant::now());
-        let messages = Box::new(MediaMessages::new(publisher.start(), grant.stream.clone(), checkup, may));
-        let (flights, metrics) = (self.desk.flights.clone(), self.desk.metrics.clone());
-        let black_box = recorder.map(|it| BlackBox::new(it, rules.storm, header, flights, metrics));
-        if black_box.is_some() {
+    async fn begin(&mut self, admitted: Admitted) -> Result<(), Closed> {
+        let Admitted { publishing, checkup, limits } = admitted;
+        self.budget = Budget::new(limits, Instant::now());
+        let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
+        let messages = Box::new(MediaMessages::new(start, stream, checkup, limits));
+        if publishing.black_box.is_some() {
             self.session.trace();
         }
-        self.live = Some(Live {
-            id,
-            stream: grant.stream,
-            publisher,
-            messages,
-            black_box,
-            telling: JoinSet::new(),
-            since: Instant::now(),
-        });
+        self.live = Some(Live { publishing, messages });
         self.heard = Instant::now();
         self.waiting = None;
         if !self.session.accept_publish() {
@@ -413,23 +306,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         }
         self.flush().await?;
         Ok(())
-    }
-
-    /// Sends the stream on to where the configuration and admission say.
-    fn restream(&self, grant: &Grant, rules: &Rules) {
-        let Some(stream) = self.desk.directory.get(&grant.stream) else { return };
-        let configured = rules.targets.iter().filter(|t| t.stream == "*" || t.stream == grant.stream);
-        let mut urls: Vec<PushUrl> = configured.map(|target| target.url.clone()).collect();
-        for push in &grant.push {
-            match PushUrl::parse(&push.url) {
-                Ok(url) if urls.contains(&url) => {}
-                Ok(url) => urls.push(url),
-                Err(error) => {
-                    tracing::warn!(stream = %grant.stream, %error, "admission names a push that is no address");
-                }
-            }
-        }
-        (self.desk.forward)(&stream, &urls);
     }
 
     async fn refuse(&mut self, code: &str, description: &str) -> Result<(), Closed> {
@@ -480,18 +356,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             }
             return;
         };
-        let data = StoppedData {
-            reason: closed.name(),
-            duration_ms: u64::try_from(live.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            bytes: live.publisher.counters().bytes.load(Ordering::Relaxed),
-        };
-        tracing::info!(stream = %live.stream, session = %live.id, reason = %closed, bytes = data.bytes, "publishing ended");
-        drop(live.publisher);
-        live.telling.join_all().await;
-        if let Some(black_box) = live.black_box {
-            black_box.close().await;
-        }
-        self.desk.outbox.record(&live.stream, &live.id, EventData::Stopped(data)).await;
+        live.publishing.close(closed.name(), &closed.to_string()).await;
     }
 }
 

@@ -88,7 +88,7 @@ pub async fn replay(
     };
     let profile = Profile { passthrough: true, rungs: Vec::new() };
     let config = DoctorConfig { agent: &header.agent, segment_target: settings.targets.segment };
-    let checkup = Checkup::new(config, Arc::clone(&health), Metrics::new(), name.to_owned());
+    let checkup = Box::new(Checkup::new(config, Arc::clone(&health), Metrics::new(), name.to_owned()));
     let ended = CancellationToken::new();
     let spec = PublishSpec { role: Role::Primary, session: info, profile, settings, ended };
     let publisher = directory.publish(name, spec, usize::MAX).await?;

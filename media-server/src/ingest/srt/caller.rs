@@ -1,0 +1,155 @@
+//! One caller that publishes: its connection, and the transport stream that comes over it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use wire::srt::{Closed, Connection, Delivery, Stats};
+
+use crate::admission::Limits;
+use crate::ingest::budget::Budget;
+use crate::ingest::checkup::{self, Checkup};
+use crate::ingest::publishing::Publishing;
+use crate::ingest::tracks::Refusal;
+use crate::ingest::transport_stream::TransportStream;
+use crate::metrics::Metrics;
+
+/// Why a caller's session is over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the publisher left")]
+    Left,
+    #[error("nothing was heard of it")]
+    Silent,
+    #[error("no media came for {0:?}")]
+    Idle(Duration),
+    #[error("dropped by the server")]
+    Dropped,
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl Ended {
+    /// Stable word for metrics and events.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Silent => "silent",
+            Self::Idle(_) => "idle",
+            Self::Dropped => "dropped",
+            Self::Refused(Refusal::Excess(_)) => "over-limit",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// See the module.
+pub(super) struct Caller {
+    pub(super) connection: Connection,
+    pub(super) publishing: Publishing,
+    media: TransportStream,
+    budget: Budget,
+    halt: CancellationToken,
+    idle: Duration,
+    heard: Instant,
+    checked: Instant,
+    metrics: Metrics,
+    /// What the metrics have of it.
+    counted: Stats,
+}
+
+impl Caller {
+    pub(super) fn new(
+        connection: Connection,
+        publishing: Publishing,
+        (checkup, limits): (Box<Checkup>, Limits),
+        (halt, idle): (CancellationToken, Duration),
+        metrics: Metrics,
+    ) -> Self {
+        let now = Instant::now();
+        let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
+        Self {
+            connection,
+            publishing,
+            media: TransportStream::new(start, stream, checkup, limits),
+            budget: Budget::new(limits, now),
+            halt,
+            idle,
+            heard: now,
+            checked: now,
+            metrics,
+            counted: Stats::default(),
+        }
+    }
+
+    /// Does what is due at `now`, which is `at` on the connection's clock. An error: it is over.
+    pub(super) fn turn(&mut self, now: Instant, at: Duration) -> Result<(), Ended> {
+        self.connection.tick(at);
+        while let Some(delivery) = self.connection.deliver(at) {
+            match delivery {
+                Delivery::Payload(payload) => self.payload(payload, now)?,
+                Delivery::Lost(_) => self.media.lost(),
+            }
+        }
+        match self.connection.closed() {
+            Some(Closed::Left) => return Err(Ended::Left),
+            Some(Closed::Silent) => return Err(Ended::Silent),
+            None => {}
+        }
+        if self.halt.is_cancelled() {
+            return Err(Ended::Dropped);
+        }
+        if now.saturating_duration_since(self.heard) >= self.idle {
+            return Err(Ended::Idle(self.idle));
+        }
+        if now.saturating_duration_since(self.checked) >= checkup::PACE {
+            self.checked = now;
+            self.check_up(now);
+        }
+        Ok(())
+    }
+
+    /// When [`Self::turn`] is due at the latest, on the connection's clock; `at` is now.
+    pub(super) fn due(&self, at: Duration) -> Duration {
+        self.connection.timeout().min(at + checkup::PACE)
+    }
+
+    fn payload(&mut self, payload: Bytes, now: Instant) -> Result<(), Ended> {
+        self.heard = now;
+        let length = payload.len() as u64;
+        self.budget.spend(now, length, 1).map_err(|excess| Ended::Refused(excess.into()))?;
+        self.media.feed(payload, now, &mut self.publishing.publisher).map_err(Ended::Refused)
+    }
+
+    fn check_up(&mut self, now: Instant) {
+        let health = self.media.check_up(now);
+        let stats = self.connection.stats();
+        self.publishing.check_up(stats.too_late, health);
+        let before = std::mem::replace(&mut self.counted, stats);
+        let kinds = |stats: &Stats| {
+            [
+                ("received", stats.packets),
+                ("missing", stats.missing),
+                ("recovered", stats.recovered),
+                ("too-late", stats.too_late),
+                ("retransmitted", stats.retransmitted),
+                ("redundant", stats.redundant),
+                ("undecryptable", stats.undecryptable),
+            ]
+        };
+        for ((kind, now), (_, before)) in kinds(&stats).into_iter().zip(kinds(&before)) {
+            if now > before {
+                self.metrics.srt_packets(kind, now - before);
+            }
+        }
+    }
+
+    /// Says goodbye; what is to be sent is in the connection.
+    pub(super) fn end(&mut self, ended: &Ended, now: Instant, at: Duration) {
+        self.check_up(now);
+        if let Ended::Refused(refusal) = ended {
+            tracing::warn!(stream = %self.publishing.stream, message = %refusal, "publisher refused");
+        }
+        self.connection.shut_down(at);
+    }
+}

@@ -1,0 +1,238 @@
+//! An MPEG transport stream of a publisher, taken apart into its tracks: the first picture and the first sound that can be
+//! carried. What is missing of them is dropped and counted; what else there is, is left alone.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use media::adts::Adts;
+use media::h264::from_annex_b;
+use media::intake::VideoCodec;
+use media::timeline::Clock;
+use media::{Kind, Timestamp, aac, opus};
+use wire::ts::{Coding, Demuxer, Event, Program, Times};
+
+use super::checkup::Checkup;
+use super::tracks::{Refusal, Sent, Tracks};
+use crate::admission::{HealthData, Limits};
+use crate::live::{Expect, Publisher};
+
+/// Ticks a second of its timestamps, and the bits that they have.
+const RATE: u64 = 90_000;
+const MASK: u64 = (1 << 33) - 1;
+
+/// What is carried of the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sound {
+    Adts,
+    Opus { channels: u8 },
+}
+
+/// Reads one publish session's transport stream.
+pub(super) struct TransportStream {
+    stream: String,
+    demuxer: Demuxer,
+    tracks: Tracks,
+    video: Option<(u16, VideoCodec)>,
+    audio: Option<(u16, Sound)>,
+    adts: Adts,
+    /// The configuration that the sound's format was made of.
+    config: Option<[u8; 2]>,
+    /// When the next frame of sound is, where nothing says it.
+    next_sound: Option<u64>,
+}
+
+/// From a decoding time to a presentation time, over the wrap.
+fn composition(pts: u64, dts: u64) -> i64 {
+    let off = (pts.wrapping_sub(dts) & MASK).cast_signed();
+    if off > (MASK >> 1).cast_signed() { off - (MASK.cast_signed() + 1) } else { off }
+}
+
+impl TransportStream {
+    /// A session whose first unit stands at `start`, watched over by `checkup`.
+    pub(super) fn new(start: Timestamp, stream: String, checkup: Box<Checkup>, limits: Limits) -> Self {
+        Self {
+            demuxer: Demuxer::default(),
+            tracks: Tracks::new(start, Clock::MPEG_TS, stream.clone(), checkup, limits),
+            stream,
+            video: None,
+            audio: None,
+            adts: Adts::default(),
+            config: None,
+            next_sound: None,
+        }
+    }
+
+    /// Takes bytes in, whole packets or not.
+    pub(super) fn feed(
+        &mut self,
+        bytes: Bytes,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        self.demuxer.push(bytes);
+        while let Some(event) = self.demuxer.next() {
+            match event {
+                Event::Program(program) => self.program(&program, publisher),
+                Event::Unit { pid, times, data, .. } => self.unit(pid, times, data, arrived, publisher)?,
+                Event::Damaged { pid } => self.damaged(pid, publisher),
+                Event::Section { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The transport has lost something.
+    pub(super) fn lost(&mut self) {
+        self.demuxer.lost();
+    }
+
+    /// Looks the publisher over, about once a second; what it gives is for the control plane.
+    pub(super) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
+        self.tracks.check_up(now)
+    }
+
+    /// Chooses what is carried. What was, stays where it still is there.
+    fn program(&mut self, program: &Program, publisher: &mut Publisher) {
+        let video = |coding| match coding {
+            Coding::H264 => Some(VideoCodec::H264),
+            Coding::Hevc => Some(VideoCodec::H265),
+            _ => None,
+        };
+        let pictures = program.streams.iter().filter_map(|stream| Some((stream.pid, video(stream.coding)?)));
+        let sounds = program.streams.iter().filter_map(|stream| match stream.coding {
+            Coding::Adts => Some((stream.pid, Sound::Adts)),
+            Coding::Opus => Some((stream.pid, Sound::Opus { channels: stream.channels })),
+            _ => None,
+        });
+        let picture = pictures.clone().find(|it| Some(*it) == self.video).or(pictures.clone().next());
+        let sound = sounds.clone().find(|it| Some(*it) == self.audio).or(sounds.clone().next());
+        if sound != self.audio {
+            self.adts = Adts::default();
+            (self.config, self.next_sound) = (None, None);
+        }
+        for stream in &program.streams {
+            let carried = [picture.map(|it| it.0), sound.map(|it| it.0)].contains(&Some(stream.pid));
+            tracing::info!(stream = %self.stream, pid = stream.pid, coding = ?stream.coding, carried, "elementary stream");
+        }
+        (self.video, self.audio) = (picture, sound);
+        publisher.expect(Expect {
+            video: Some(picture.is_some()),
+            audio: Some(sound.is_some()),
+            ..Expect::default()
+        });
+    }
+
+    fn unit(
+        &mut self,
+        pid: u16,
+        times: Times,
+        data: Bytes,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        if let Some((_, codec)) = self.video.filter(|(video, _)| *video == pid) {
+            let Some(pts) = times.pts else {
+                self.tracks.damaged(Kind::Video, publisher);
+                return Ok(());
+            };
+            let dts = times.dts.unwrap_or(pts);
+            let sent = Sent { raw: dts, composition: composition(pts, dts) };
+            self.tracks.picture(codec, sent, from_annex_b(&data), arrived, publisher)?;
+        } else if let Some((_, sound)) = self.audio.filter(|(audio, _)| *audio == pid) {
+            match sound {
+                Sound::Adts => self.adts(times.pts, data, arrived, publisher)?,
+                Sound::Opus { channels } => self.opus(channels, times.pts, data, arrived, publisher)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Frames of AAC. The time is the first one's that begins in these bytes (2.4.3.7).
+    fn adts(
+        &mut self,
+        pts: Option<u64>,
+        data: Bytes,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        self.adts.push(data);
+        let mut said = pts;
+        while let Some(frame) = self.adts.next() {
+            if self.config != Some(frame.config) {
+                let format = aac::format(&Bytes::copy_from_slice(&frame.config))?;
+                self.tracks.set_audio(format, publisher);
+                self.config = Some(frame.config);
+            }
+            let Some(samples) = self.tracks.audio_format().map(|format| format.frame_samples) else {
+                return Ok(());
+            };
+            let at = if frame.begun_here { said.take().or(self.next_sound) } else { self.next_sound };
+            self.sound(at, samples, frame.payload, arrived, publisher);
+        }
+        Ok(())
+    }
+
+    /// Opus access units, each with a control header in front.
+    fn opus(
+        &mut self,
+        channels: u8,
+        pts: Option<u64>,
+        mut data: Bytes,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        if self.tracks.audio_format().is_none() {
+            self.tracks.set_audio(opus::format(&opus::header(channels.clamp(1, 2)))?, publisher);
+        }
+        let mut said = pts;
+        while let Some(packet) = opus::split_ts(&mut data) {
+            let Some(samples) = opus::samples(&packet) else {
+                self.tracks.damaged(Kind::Audio, publisher);
+                continue;
+            };
+            let at = said.take().or(self.next_sound);
+            self.sound(at, samples, packet, arrived, publisher);
+        }
+        Ok(())
+    }
+
+    fn sound(
+        &mut self,
+        at: Option<u64>,
+        samples: u32,
+        payload: Bytes,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) {
+        let rate = self.tracks.audio_format().map_or(0, |format| u64::from(format.sample_rate));
+        let Some((at, lasts)) = at.zip((u64::from(samples) * RATE).checked_div(rate)) else {
+            // Nothing ever said when.
+            return self.tracks.damaged(Kind::Audio, publisher);
+        };
+        self.next_sound = Some(at.wrapping_add(lasts) & MASK);
+        self.tracks.sound(at, samples, payload, arrived, publisher);
+    }
+
+    fn damaged(&mut self, pid: u16, publisher: &Publisher) {
+        if self.video.is_some_and(|(video, _)| video == pid) {
+            self.tracks.damaged(Kind::Video, publisher);
+        } else if self.audio.is_some_and(|(audio, _)| audio == pid) {
+            self.tracks.damaged(Kind::Audio, publisher);
+            self.adts.lose();
+            self.next_sound = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presentation_may_lie_on_either_side_of_decoding_and_of_the_wrap() {
+        assert_eq!(composition(9000, 3000), 6000);
+        assert_eq!(composition(3000, MASK - 2999), 6000);
+        assert_eq!(composition(3000, 9000), -6000);
+        assert_eq!(composition(MASK - 2999, 3000), -6000);
+    }
+}

@@ -1,0 +1,106 @@
+//! SRT in: real callers publish, and what is wrong with them is told.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use weir_tests::{
+    llhls,
+    publisher::{Ffmpeg, Source},
+    wait,
+    world::{Plan, World},
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn caller(world: &World, options: &[&str]) -> Result<Ffmpeg> {
+    Ffmpeg::publish_srt(&Source::default(), &world.media.srt, options)
+}
+
+/// The multivariant playlist of what ffmpeg publishes with these options.
+async fn published(world: &World, stream: &str, options: &[&str]) -> Result<(Ffmpeg, String)> {
+    let mut ffmpeg = caller(world, options)?;
+    let playlist = match world.media.playlist(stream, SOON).await {
+        Ok(playlist) => playlist,
+        Err(error) => anyhow::bail!(
+            "{options:?}: {error}\n{}\n{}",
+            ffmpeg.program.log_tail(20),
+            world.media.program.log_tail(20)
+        ),
+    };
+    ffmpeg.program.must_run()?;
+    Ok((ffmpeg, playlist))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_publishes_by_srt_and_no_rule_is_broken() -> Result<()> {
+    let world = Plan::open()?.small_ladder().start().await?;
+    let (_ffmpeg, playlist) = published(&world, "srt", &["-streamid", "publish/srt"]).await?;
+    assert!(playlist.contains("avc1.") && playlist.contains("mp4a.40.2"), "{playlist}");
+    llhls::check(&world.media.hls("srt"), Duration::from_secs(12)).await?.no_must_broken(&[])?;
+    let streams = world.media.streams().await?;
+    assert_eq!(streams["items"][0]["publisher"]["protocol"], "srt", "{streams}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_three_grammars_of_stream_ids_are_taken() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let (_slash, _) = published(&world, "one", &["-streamid", "publish/one"]).await?;
+    let (_colon, _) = published(&world, "two", &["-streamid", "publish:two:user:pass"]).await?;
+    let (_form, _) = published(&world, "three", &["-streamid", "#!::r=three,m=publish"]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_are_not_let_in_are_told_and_the_others_go_on() -> Result<()> {
+    let keys = "[admission]\nmode = \"static\"\nkeys = [{ key = \"good\", stream = \"show\", profile = \"source\" }]\n";
+    let world = Plan::open()?.pass_through().media(keys).start().await?;
+    let (mut first, _) = published(&world, "show", &["-streamid", "publish/good"]).await?;
+    for id in ["publish/wrong", "publish/good", "nonsense", "play/show"] {
+        let mut refused = caller(&world, &["-streamid", id])?;
+        let status = refused.program.ended(SOON).await.with_context(|| id.to_owned())?;
+        assert!(!status.success(), "{id}");
+    }
+    first.program.must_run()?;
+    let metrics = world.media.metrics().await?;
+    assert_eq!(metrics.sum("weir_srt_closed_total", &["outcome=\"refused\""]), Some(4.0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_every_length_open_and_a_wrong_passphrase_does_not() -> Result<()> {
+    let world = Plan::open()?.pass_through().media("[srt]\npassphrase = \"correct horse\"\n").start().await?;
+    for bits in [128, 192, 256] {
+        let stream = format!("aes{bits}");
+        let (id, length) = (format!("publish/{stream}"), (bits / 8).to_string());
+        let options = ["-streamid", &id, "-passphrase", "correct horse", "-pbkeylen", &length];
+        published(&world, &stream, &options).await?;
+    }
+    let wrong = ["-streamid", "publish/no", "-passphrase", "battery staple", "-pbkeylen", "16"];
+    for options in [&wrong[..], &wrong[..2]] {
+        let mut refused = caller(&world, options)?;
+        assert!(!refused.program.ended(SOON).await.context("no end")?.success(), "{options:?}");
+    }
+
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_returns_goes_on_in_the_same_playlist() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let (first, _) = published(&world, "back", &["-streamid", "publish/back"]).await?;
+    drop(first);
+    wait::until("the stream waits", SOON, || async {
+        Ok((world.media.streams().await?["items"][0]["state"] == "waiting").then_some(()))
+    })
+    .await?;
+    let mut second = caller(&world, &["-streamid", "publish/back"])?;
+    wait::until("the stream is live", SOON, || async {
+        Ok((world.media.streams().await?["items"][0]["state"] == "live").then_some(()))
+    })
+    .await?;
+    llhls::check(&world.media.hls("back"), Duration::from_secs(8)).await?.no_must_broken(&[])?;
+    let list = world.client.get(&format!("{}/live/back/source/index.m3u8", world.media.http)).await?.text();
+    assert!(!list.contains("DISCONTINUITY\n"), "{list}");
+    second.program.must_run()
+}
