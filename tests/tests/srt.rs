@@ -34,7 +34,7 @@ async fn published(world: &World, stream: &str, options: &[&str]) -> Result<(Ffm
 #[tokio::test(flavor = "multi_thread")]
 async fn ffmpeg_publishes_by_srt_and_no_rule_is_broken() -> Result<()> {
     let world = Plan::open()?.small_ladder().start().await?;
-    let (_ffmpeg, playlist) = published(&world, "srt", &["-streamid", "publish/srt"]).await?;
+    let (_ffmpeg, playlist) = published(&world, "srt", &["-srt_streamid", "publish/srt"]).await?;
     assert!(playlist.contains("avc1.") && playlist.contains("mp4a.40.2"), "{playlist}");
     llhls::check(&world.media.hls("srt"), Duration::from_secs(12)).await?.no_must_broken(&[])?;
     let streams = world.media.streams().await?;
@@ -45,9 +45,9 @@ async fn ffmpeg_publishes_by_srt_and_no_rule_is_broken() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_three_grammars_of_stream_ids_are_taken() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
-    let (_slash, _) = published(&world, "one", &["-streamid", "publish/one"]).await?;
-    let (_colon, _) = published(&world, "two", &["-streamid", "publish:two:user:pass"]).await?;
-    let (_form, _) = published(&world, "three", &["-streamid", "#!::r=three,m=publish"]).await?;
+    let (_slash, _) = published(&world, "one", &["-srt_streamid", "publish/one"]).await?;
+    let (_colon, _) = published(&world, "two", &["-srt_streamid", "publish:two:user:pass"]).await?;
+    let (_form, _) = published(&world, "three", &["-srt_streamid", "#!::r=three,m=publish"]).await?;
     Ok(())
 }
 
@@ -55,9 +55,9 @@ async fn the_three_grammars_of_stream_ids_are_taken() -> Result<()> {
 async fn callers_that_are_not_let_in_are_told_and_the_others_go_on() -> Result<()> {
     let keys = "[admission]\nmode = \"static\"\nkeys = [{ key = \"good\", stream = \"show\", profile = \"source\" }]\n";
     let world = Plan::open()?.pass_through().media(keys).start().await?;
-    let (mut first, _) = published(&world, "show", &["-streamid", "publish/good"]).await?;
+    let (mut first, _) = published(&world, "show", &["-srt_streamid", "publish/good"]).await?;
     for id in ["publish/wrong", "publish/good", "nonsense", "play/show"] {
-        let mut refused = caller(&world, &["-streamid", id])?;
+        let mut refused = caller(&world, &["-srt_streamid", id])?;
         let status = refused.program.ended(SOON).await.with_context(|| id.to_owned())?;
         assert!(!status.success(), "{id}");
     }
@@ -73,10 +73,10 @@ async fn keys_of_every_length_open_and_a_wrong_passphrase_does_not() -> Result<(
     for bits in [128, 192, 256] {
         let stream = format!("aes{bits}");
         let (id, length) = (format!("publish/{stream}"), (bits / 8).to_string());
-        let options = ["-streamid", &id, "-passphrase", "correct horse", "-pbkeylen", &length];
+        let options = ["-srt_streamid", &id, "-passphrase", "correct horse", "-pbkeylen", &length];
         published(&world, &stream, &options).await?;
     }
-    let wrong = ["-streamid", "publish/no", "-passphrase", "battery staple", "-pbkeylen", "16"];
+    let wrong = ["-srt_streamid", "publish/no", "-passphrase", "battery staple", "-pbkeylen", "16"];
     for options in [&wrong[..], &wrong[..2]] {
         let mut refused = caller(&world, options)?;
         assert!(!refused.program.ended(SOON).await.context("no end")?.success(), "{options:?}");
@@ -88,13 +88,13 @@ async fn keys_of_every_length_open_and_a_wrong_passphrase_does_not() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_returns_goes_on_in_the_same_playlist() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
-    let (first, _) = published(&world, "back", &["-streamid", "publish/back"]).await?;
+    let (first, _) = published(&world, "back", &["-srt_streamid", "publish/back"]).await?;
     drop(first);
     wait::until("the stream waits", SOON, || async {
         Ok((world.media.streams().await?["items"][0]["state"] == "waiting").then_some(()))
     })
     .await?;
-    let mut second = caller(&world, &["-streamid", "publish/back"])?;
+    let mut second = caller(&world, &["-srt_streamid", "publish/back"])?;
     wait::until("the stream is live", SOON, || async {
         Ok((world.media.streams().await?["items"][0]["state"] == "live").then_some(()))
     })

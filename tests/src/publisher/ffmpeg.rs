@@ -228,7 +228,7 @@ pub struct Ffmpeg {
 }
 
 impl Ffmpeg {
-    /// Publishes in real time by SRT to `host:port`, with ffmpeg's own options for it (`-streamid`, `-passphrase`, …).
+    /// Publishes in real time by SRT to `host:port`, with ffmpeg's own options for it (`-srt_streamid`, `-passphrase`, …).
     pub fn publish_srt(source: &Source, address: &str, options: &[&str]) -> Result<Self> {
         let mut command = Command::new("ffmpeg");
         command
