@@ -10,6 +10,7 @@ pub mod clock;
 pub mod http_client;
 pub mod ladder;
 pub mod llhls;
+pub mod lossy_path;
 pub mod metrics;
 pub mod program;
 pub mod publisher;

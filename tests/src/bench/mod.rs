@@ -7,4 +7,5 @@ pub mod nginx;
 pub mod part_latency;
 pub mod pass_through;
 pub mod proc;
+pub mod srt_loss;
 pub mod table;

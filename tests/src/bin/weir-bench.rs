@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use weir_tests::bench::{delivery, ladder, part_latency, pass_through};
+use weir_tests::bench::{delivery, ladder, part_latency, pass_through, srt_loss};
 
 /// Benchmarks beside peers, in the same run.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Benchmark {
     Ladder,
     /// From a frame to its part.
     PartLatency,
+    /// SRT packets lost on a bad path, beside libsrt.
+    SrtLoss,
 }
 
 #[tokio::main]
@@ -48,6 +50,7 @@ async fn main() -> Result<()> {
             Benchmark::Delivery => delivery::run(folder.path()).await,
             Benchmark::Ladder => ladder::run(folder.path()).await,
             Benchmark::PartLatency => part_latency::run(folder.path()).await,
+            Benchmark::SrtLoss => srt_loss::run(folder.path()).await,
         };
         match table {
             Ok(table) => {

@@ -198,6 +198,13 @@ impl Source {
         flv::read(&file)
     }
 
+    /// Makes an MPEG transport stream of it, as fast as it goes. Needs [`Source::seconds`].
+    pub async fn write_ts(&self, file: &Path) -> Result<()> {
+        anyhow::ensure!(self.seconds.is_some(), "an endless file");
+        run(self.arguments(false, "mpegts"), file).await?;
+        Ok(())
+    }
+
     /// Makes an FLV file of it, as fast as it goes. Needs [`Source::seconds`].
     pub async fn write_flv(&self, file: &Path) -> Result<()> {
         anyhow::ensure!(self.seconds.is_some(), "an endless file");

@@ -1,0 +1,131 @@
+//! (e) SRT over a path that loses datagrams: how many packets are missing when they are due, beside libsrt's own listener
+//! (`srt-live-transmit`) behind a path with the same dice, in the same run?
+
+use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::{proc, table::Table};
+use crate::{
+    lossy_path::{self, LossyPath},
+    program::Program,
+    publisher::Source,
+    wait,
+    world::{Plan, World},
+};
+
+/// How long each case sends.
+const LASTS: Duration = Duration::from_mins(1);
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+/// Loss of a thousand datagrams, and the latency that both sides ask for in milliseconds.
+const CASES: [(u64, u64); 2] = [(20, 120), (50, 200)];
+
+/// What one receiver saw.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    packets: f64,
+    too_late: f64,
+    retransmitted: f64,
+}
+
+fn sender(file: &Path, to: SocketAddr, latency: u64, id: &str) -> Result<Program> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i"]);
+    command.arg(file).args(["-c", "copy", "-f", "mpegts", "-srt_streamid", id]);
+    // Microseconds.
+    command.arg(format!("srt://{to}?latency={}", latency * 1000));
+    Program::start("ffmpeg", command)
+}
+
+/// libsrt's listener: its packets go nowhere, its last report into `report`.
+fn peer(port: u16, latency: u64, report: &Path) -> Result<Program> {
+    let mut command = Command::new("srt-live-transmit");
+    command.args(["-s", "200", "-pf", "json", "-f", "-statsout"]).arg(report);
+    command.arg(format!("srt://127.0.0.1:{port}?mode=listener&latency={latency}")).arg("file://con");
+    // Media goes to standard output, which nobody reads line by line.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" >/dev/null"]).arg(command.as_std().get_program());
+    shell.args(command.as_std().get_args()).stdin(Stdio::null());
+    Program::start("srt-live-transmit", shell)
+}
+
+async fn of_ours(world: &World) -> Result<Seen> {
+    let metrics = world.media.metrics().await?;
+    let count =
+        |kind: &str| metrics.sum("weir_srt_packets_total", &[&format!("kind=\"{kind}\"")]).unwrap_or(0.0);
+    Ok(Seen {
+        packets: count("received"),
+        too_late: count("too-late"),
+        retransmitted: count("retransmitted"),
+    })
+}
+
+fn of_libsrt(report: &Path) -> Result<Seen> {
+    let text = std::fs::read_to_string(report)?;
+    let whole = |line: &str| serde_json::from_str::<Value>(line.trim_end_matches(',')).ok();
+    let last = text.lines().rev().find_map(whole).context("srt-live-transmit reported nothing")?;
+    let count = |name: &str| last["recv"][name].as_f64().with_context(|| format!("no {name}: {last}"));
+    Ok(Seen {
+        packets: count("packets")?,
+        too_late: count("packetsDropped")?,
+        retransmitted: count("packetsRetransmitted")?,
+    })
+}
+
+async fn case(folder: &Path, media: &Path, (lost_in_thousand, latency): (u64, u64)) -> Result<(Seen, Seen)> {
+    let settings = format!("[srt]\nlatency_ms = {latency}\n");
+    let world = Plan::open()?.pass_through().media(&settings).start().await?;
+    let report = folder.join(format!("libsrt-{latency}.json"));
+    let free = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    let _peer = peer(free.port(), latency, &report)?;
+    let path = lossy_path::Path { lost_in_thousand, round_trip: ROUND_TRIP, seed: 20_261_121 };
+    let to_ours = LossyPath::to(world.media.srt.parse()?, path).await?;
+    let to_peer = LossyPath::to(free, path).await?;
+    let mut senders = [
+        sender(media, to_ours.address, latency, "publish/lossy")?,
+        sender(media, to_peer.address, latency, "lossy")?,
+    ];
+    world.media.playlist("lossy", Duration::from_secs(15)).await?;
+    wait::until("libsrt to report", Duration::from_secs(15), || async { Ok(report.exists().then_some(())) })
+        .await?;
+    tokio::time::sleep(LASTS).await;
+    for sender in &mut senders {
+        sender.must_run()?;
+    }
+    Ok((of_ours(&world).await?, of_libsrt(&report)?))
+}
+
+/// Runs it.
+pub async fn run(folder: &Path) -> Result<Table> {
+    let media = folder.join("lossy.ts");
+    Source::default().noisy().video_kbps(6000).seconds(6).write_ts(&media).await?;
+    let mut rows = Vec::new();
+    for (lost, latency) in CASES {
+        let (ours, peer) = case(folder, &media, (lost, latency)).await?;
+        let share = |seen: Seen| format!("{} of {}", seen.too_late, seen.packets - seen.retransmitted);
+        let verdict = if ours.too_late <= peer.too_late { "met" } else { "**missed**" };
+        rows.push(vec![
+            format!("{} %, {latency} ms", lost as f64 / 10.0),
+            share(ours),
+            share(peer),
+            format!("{} / {}", ours.retransmitted, peer.retransmitted),
+            format!("no more than libsrt: {verdict}"),
+        ]);
+    }
+    Ok(Table {
+        name: "srt-loss",
+        title: format!(
+            "SRT packets that were not there when they were due, of those sent: 6 Mbit/s for {} s over a proxy that loses so \
+             many datagrams in each direction (the same dice for both), round trip {} ms, latency as named; beside \
+             `srt-live-transmit` (libsrt) in the same run. {}.",
+            LASTS.as_secs(),
+            ROUND_TRIP.as_millis(),
+            proc::machine()
+        ),
+        columns: vec!["loss, latency", "Weir", "libsrt", "sent again (Weir / libsrt)", "target"],
+        rows,
+    })
+}
