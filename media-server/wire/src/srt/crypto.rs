@@ -198,3 +198,92 @@ impl<'a> Material<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SALT: [u8; 16] = *b"0123456789abcdef";
+
+    /// Key material as a sender makes it: `which` is 1 for even, 2 for odd, 3 for both.
+    pub(crate) fn material(passphrase: &str, which: u8, keys: &[&[u8]]) -> Vec<u8> {
+        let length = keys[0].len();
+        let mut derived = [0; 32];
+        pbkdf2::pbkdf2_hmac::<Sha1>(passphrase.as_bytes(), &SALT[8..], ROUNDS, &mut derived[..length]);
+        let plain = keys.concat();
+        let mut wrapped = vec![0; plain.len() + CHECK];
+        match length {
+            16 => aes_kw::KekAes128::try_from(&derived[..16]).unwrap().wrap(&plain, &mut wrapped).unwrap(),
+            24 => aes_kw::KekAes192::try_from(&derived[..24]).unwrap().wrap(&plain, &mut wrapped).unwrap(),
+            _ => aes_kw::KekAes256::try_from(&derived[..32]).unwrap().wrap(&plain, &mut wrapped).unwrap(),
+        }
+        let mut out = SIGNED.to_vec();
+        out.extend([which, 0, 0, 0, 0, CTR, 0, 2, 0, 0, 0, 4, (length / 4) as u8]);
+        out.extend(SALT);
+        out.extend(wrapped);
+        out
+    }
+
+    fn passphrase() -> Passphrase {
+        Passphrase::new("correct horse").unwrap()
+    }
+
+    /// Counter mode is its own inverse.
+    fn encrypt(keys: &Keys, key: Key, number: u32, plain: &[u8]) -> Bytes {
+        keys.decrypt(key, Sequence::new(number), Bytes::copy_from_slice(plain)).unwrap()
+    }
+
+    #[test]
+    fn keys_of_every_length_come_out_as_they_went_in() {
+        for length in [16, 24, 32] {
+            let key = vec![7; length];
+            let keys = Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&key])).unwrap();
+            assert_eq!(keys.bits(), length * 8);
+            let secret = encrypt(&keys, Key::Even, 5, b"a transport packet");
+            assert_ne!(&secret[..], b"a transport packet");
+            assert_eq!(&encrypt(&keys, Key::Even, 5, &secret)[..], b"a transport packet");
+            assert_ne!(
+                encrypt(&keys, Key::Even, 6, b"a transport packet"),
+                secret,
+                "another packet, another pad"
+            );
+            assert!(keys.decrypt(Key::Odd, Sequence::new(5), secret).is_none(), "never told");
+        }
+    }
+
+    #[test]
+    fn a_key_that_follows_is_used_beside_the_one_before() {
+        let mut keys = Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&[1; 16]])).unwrap();
+        let before = encrypt(&keys, Key::Even, 9, b"payload");
+        keys.refresh(&material("correct horse", 2, &[&[2; 16]])).unwrap();
+        assert_eq!(encrypt(&keys, Key::Even, 9, b"payload"), before);
+        let odd = encrypt(&keys, Key::Odd, 9, b"payload");
+        assert_ne!(odd, before);
+        keys.refresh(&material("correct horse", 3, &[&[3; 16], &[2; 16]])).unwrap();
+        assert_ne!(encrypt(&keys, Key::Even, 9, b"payload"), before);
+        assert_eq!(encrypt(&keys, Key::Odd, 9, b"payload"), odd);
+    }
+
+    #[test]
+    fn another_passphrase_opens_nothing_and_changes_nothing() {
+        let mut keys = Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&[1; 16]])).unwrap();
+        let before = encrypt(&keys, Key::Even, 9, b"payload");
+        let foreign = material("battery staple", 1, &[&[1; 16]]);
+        assert_eq!(Keys::unwrap(&passphrase(), &foreign).unwrap_err(), KeyError::BadSecret);
+        assert_eq!(keys.refresh(&foreign), Err(KeyError::BadSecret));
+        assert_eq!(encrypt(&keys, Key::Even, 9, b"payload"), before);
+        assert!(Passphrase::new("too short").is_none() && Passphrase::new(&"x".repeat(80)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_material_is_refused_or_taken(bytes in proptest::collection::vec(any::<u8>(), 0..120), good in any::<bool>()) {
+            let mut all = if good { material("correct horse", 1, &[&[1; 16]]) } else { Vec::new() };
+            all.truncate(bytes.len());
+            all.extend(bytes);
+            let _taken = Keys::unwrap(&passphrase(), &all).is_ok();
+        }
+    }
+}
