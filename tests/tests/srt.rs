@@ -157,3 +157,30 @@ async fn what_strangers_send_to_the_port_keeps_nothing_and_touches_no_caller() -
     assert_eq!(metrics.sum("weir_srt_connections", &[]), Some(1.0));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_by_srt_stands_in_for_a_primary_by_rtmp() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let source = Source::default().keyframe_every(1);
+    let primary = Ffmpeg::publish(&source, &world.media.publish_url("both"))?;
+    world.media.playlist("both", SOON).await?;
+    let options = ["-srt_streamid", "publish/both?role=backup"];
+    let mut backup = Ffmpeg::publish_srt(&source, &world.media.srt, &options)?;
+    let stream = async || anyhow::Ok(world.media.streams().await?["items"][0].clone());
+    wait::until("a backup", SOON, || async { Ok(stream().await?["backup"].is_object().then_some(())) })
+        .await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let vigil = Vigil::begin(&format!("{}/live/both/source/index.m3u8", world.media.http))?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(primary);
+    wait::until("the backup on air", SOON, || async {
+        Ok((stream().await?["on_air"] == "backup").then_some(()))
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let seen = vigil.end().await?;
+    println!("longest pause {:?}", seen.longest_pause());
+    assert!(seen.longest_pause() < Duration::from_millis(1500), "{:?}", seen.longest_pause());
+    seen.dates_are_whole()?;
+    backup.program.must_run()
+}
