@@ -15,6 +15,8 @@ use crate::{bench::proc, program::Program, wait};
 
 /// How long the browser has to be there.
 const START: Duration = Duration::from_secs(30);
+/// How many more ports chromedriver is let try where another program has the one that it chose.
+const PORTS: usize = 10;
 /// How long it has to be gone.
 const END: Duration = Duration::from_secs(5);
 
@@ -29,16 +31,12 @@ impl Browser {
     /// Starts chromedriver on a free port, and a window.
     pub async fn start() -> Result<Self> {
         let profile = tempfile::Builder::new().prefix("weir-browser-").tempdir()?;
-        let mut command = Command::new("chromedriver");
-        command.args(["--port=0"]);
-        let mut driver = Program::start("chromedriver", command).context("chromedriver")?;
-        let line = driver.line("started successfully on port", START).await?;
-        let port: u16 = line
-            .trim_end_matches('.')
-            .rsplit(' ')
-            .next()
-            .and_then(|port| port.parse().ok())
-            .with_context(|| format!("no port in {line:?}"))?;
+        let (driver, port) = start_driver(|| {
+            let mut command = Command::new("chromedriver");
+            command.args(["--port=0"]);
+            command
+        })
+        .await?;
         let mut arguments = vec![
             "--headless=new".to_owned(),
             "--disable-gpu".to_owned(),
@@ -105,6 +103,27 @@ impl Browser {
     }
 }
 
+/// Starts chromedriver; it and the port that it serves.
+///
+/// With `--port=0` it lets the system choose a port of IPv6 and then takes the same of IPv4, which another
+/// program may have: it ends, and is asked again.
+async fn start_driver(command: impl Fn() -> Command) -> Result<(Program, u16)> {
+    let mut left = PORTS;
+    loop {
+        let mut driver = Program::start("chromedriver", command()).context("chromedriver")?;
+        let line = match driver.line("started successfully on port", START).await {
+            Ok(line) => line,
+            Err(_) if left > 0 && driver.log().contains("port not available") => {
+                left -= 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let port = line.trim_end_matches('.').rsplit(' ').next().and_then(|port| port.parse().ok());
+        return Ok((driver, port.with_context(|| format!("no port in {line:?}"))?));
+    }
+}
+
 impl Drop for Browser {
     /// A test that fails leaves the window open, and chromedriver ends without its browser: it is ended here.
     fn drop(&mut self) {
@@ -142,6 +161,31 @@ impl Drop for Browser {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A chromedriver whose first port is another program's, as told by its own words.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_port_that_another_program_has_is_not_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let tried = folder.path().join("tried");
+        let script = r#"if [ -e "$0" ]; then echo "ChromeDriver was started successfully on port 4711."; sleep 60
+            else touch "$0"; echo "IPv4 port not available. Exiting..."; exit 1; fi"#;
+        let (driver, port) = start_driver(|| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).arg(&tried);
+            command
+        })
+        .await
+        .unwrap();
+        assert_eq!(port, 4711);
+        drop(driver);
+        let broken = start_driver(|| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo no such library; exit 127"]);
+            command
+        });
+        let said = format!("{:#}", broken.await.err().unwrap());
+        assert!(said.contains("no such library"), "{said}");
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_browser_that_nobody_closed_is_gone_with_its_profile() {

@@ -115,7 +115,7 @@ impl Program {
                     from = lines.len();
                 }
                 if self.count.changed().await.is_err() {
-                    bail!("{} ended without saying {text:?}", self.name);
+                    bail!("{} ended without saying {text:?}:\n{}", self.name, self.log_tail(30));
                 }
             }
         };
