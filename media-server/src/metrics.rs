@@ -1,6 +1,7 @@
 //! What the daemon counts, in Prometheus' text format. Labels name streams' protocols and outcomes, never a viewer.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use media::doctor::Finding;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -55,6 +56,41 @@ impl From<&Finding> for FindingLabels {
     }
 }
 
+/// `{stream="…",session="…"}` of a publisher that is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LinkLabels {
+    /// The stream's public name.
+    pub stream: String,
+    /// The publish session's id.
+    pub session: String,
+}
+
+/// `{stream="…",session="…",kind="…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LinkKind {
+    /// The stream's public name.
+    pub stream: String,
+    /// The publish session's id.
+    pub session: String,
+    /// What became of the packets.
+    pub kind: &'static str,
+}
+
+/// The lines of SRT publishers, while they are connected.
+#[derive(Clone, Default)]
+pub struct Links {
+    /// Seconds.
+    pub round_trip: Family<LinkLabels, Gauge<f64, AtomicU64>>,
+    /// Seconds.
+    pub latency: Family<LinkLabels, Gauge<f64, AtomicU64>>,
+    /// Packets that are held back.
+    pub waiting: Family<LinkLabels, Gauge>,
+    /// Bits a second.
+    pub bitrate: Family<LinkLabels, Gauge>,
+    /// Packets by what became of them.
+    pub packets: Family<LinkKind, Gauge>,
+}
+
 /// Every metric of the daemon. Clones share the counters.
 #[derive(Clone)]
 pub struct Metrics {
@@ -71,6 +107,8 @@ pub struct Metrics {
     pub srt_closed: Family<Outcome, Counter>,
     /// SRT data packets by what became of them.
     pub srt_packets: Family<KindLabel, Counter>,
+    /// The line of each SRT publisher that is connected.
+    pub links: Links,
     /// Datagrams at the SRT port that belong to nobody.
     pub srt_strays: Counter,
     /// Publish requests by outcome: `allowed`, `denied`, `unreachable`, `already-live`, `refused`.
@@ -125,6 +163,7 @@ impl Metrics {
             srt_connections: Gauge::default(),
             srt_closed: Family::default(),
             srt_packets: Family::default(),
+            links: Links::default(),
             srt_strays: Counter::default(),
             admissions: Family::default(),
             findings: Family::default(),
@@ -154,6 +193,26 @@ impl Metrics {
         r.register("srt_closed", "SRT callers by how they ended", self.srt_closed.clone());
         r.register("srt_packets", "SRT data packets by what became of them", self.srt_packets.clone());
         r.register("srt_strays", "Datagrams at the SRT port that belong to nobody", self.srt_strays.clone());
+        let links = &self.links;
+        r.register_with_unit(
+            "srt_link_round_trip",
+            "Round trip time to an SRT publisher",
+            Unit::Seconds,
+            links.round_trip.clone(),
+        );
+        r.register_with_unit(
+            "srt_link_latency",
+            "What an SRT publisher's packets are held back by",
+            Unit::Seconds,
+            links.latency.clone(),
+        );
+        r.register("srt_link_waiting_packets", "Packets that are held back", links.waiting.clone());
+        r.register("srt_link_bits_per_second", "What an SRT publisher sends", links.bitrate.clone());
+        r.register(
+            "srt_link_packets",
+            "Packets of an SRT publisher by what became of them",
+            links.packets.clone(),
+        );
         r.register("admissions", "Publish requests by outcome", self.admissions.clone());
         r.register(
             "publisher_findings",

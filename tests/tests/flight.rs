@@ -83,6 +83,35 @@ async fn the_last_seconds_of_a_publisher_are_replayed_from_a_file_without_its_ke
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_srt_caller_sent_is_replayed_too() -> Result<()> {
+    let plan = Plan::open()?.pass_through().media(KEYED).media("[srt]\npassphrase = \"correct horse\"\n");
+    let world = plan.media("[recorder]\nseconds = 4\n").start().await?;
+    let id = format!("publish/{KEY}");
+    let options = ["-srt_streamid", &id, "-passphrase", "correct horse", "-pbkeylen", "16"];
+    let _publisher = Ffmpeg::publish_srt(&Source::default(), &world.media.srt, &options)?;
+    world.media.playlist("ada", Duration::from_secs(15)).await?;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let saved = save(&world, "ada").await?;
+    let file = Path::new(saved["file"].as_str().context("no file")?);
+    let report = replay(&world, file).await?;
+    println!("{saved}\n{report}");
+    let seconds = report["seconds"].as_f64().context("no seconds")?;
+    assert!((3.5..6.0).contains(&seconds), "{seconds}");
+    assert_eq!(report["recording"]["protocol"], "srt");
+    let pictures = report["video_units"].as_f64().context("no pictures")?;
+    // Up to the first keyframe there is nothing that can be shown.
+    assert!(
+        (seconds - 2.5) * 30.0 < pictures && pictures < seconds * 30.0 + 2.0,
+        "{pictures} in {seconds} s"
+    );
+    assert_eq!(report["tracks"].as_array().map(Vec::len), Some(2));
+    assert!(report["took_s"].as_f64().context("no time")? < seconds, "as fast as it can");
+    let bytes = std::fs::read(file)?;
+    assert!(!bytes.windows(KEY.len()).any(|w| w == KEY.as_bytes()), "the key is in the recording");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_repairs_is_saved_and_its_replay_repairs_the_same() -> Result<()> {
     let mut world = Plan::open()?.pass_through().media("[recorder]\nstorm = 60\n").start().await?;
     let tags = Source::default().seconds(10).tags().await?;

@@ -36,12 +36,23 @@ async fn published(world: &World, stream: &str, options: &[&str]) -> Result<(Ffm
 #[tokio::test(flavor = "multi_thread")]
 async fn ffmpeg_publishes_by_srt_and_no_rule_is_broken() -> Result<()> {
     let world = Plan::open()?.small_ladder().start().await?;
-    let (_ffmpeg, playlist) = published(&world, "srt", &["-srt_streamid", "publish/srt"]).await?;
+    let (ffmpeg, playlist) = published(&world, "srt", &["-srt_streamid", "publish/srt"]).await?;
     assert!(playlist.contains("avc1.") && playlist.contains("mp4a.40.2"), "{playlist}");
     llhls::check(&world.media.hls("srt"), Duration::from_secs(12)).await?.no_must_broken(&[])?;
     let streams = world.media.streams().await?;
-    assert_eq!(streams["items"][0]["publisher"]["protocol"], "srt", "{streams}");
-    Ok(())
+    let publisher = &streams["items"][0]["publisher"];
+    assert_eq!(publisher["protocol"], "srt", "{streams}");
+    let link = &publisher["link"];
+    assert_eq!((&link["latency_ms"], &link["key_bits"]), (&120.into(), &0.into()), "{link}");
+    assert!(link["packets"].as_u64() > Some(100) && link["bitrate_bps"].as_u64() > Some(100_000), "{link}");
+    let of = [&format!("session=\"{}\"", publisher["session"].as_str().context("no session")?)[..]];
+    let metrics = world.media.metrics().await?;
+    assert_eq!(metrics.sum("weir_srt_link_latency_seconds", &of), Some(0.12));
+    drop(ffmpeg);
+    wait::until("its metrics gone", SOON, || async {
+        Ok(world.media.metrics().await?.sum("weir_srt_link_latency_seconds", &of).is_none().then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,6 +95,28 @@ async fn keys_of_every_length_open_and_a_wrong_passphrase_does_not() -> Result<(
         assert!(!refused.program.ended(SOON).await.context("no end")?.success(), "{options:?}");
     }
 
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_may_have_a_passphrase_of_its_own() -> Result<()> {
+    let keys = "[admission]\nmode = \"static\"\nkeys = [\
+        { key = \"one\", stream = \"one\", profile = \"source\", passphrase = \"correct horse\" },\
+        { key = \"two\", stream = \"two\", profile = \"source\" }]\n";
+    let world = Plan::open()?.pass_through().media(keys).start().await?;
+    let secret = |id: &'static str, phrase: &'static str| ["-srt_streamid", id, "-passphrase", phrase];
+    published(&world, "one", &secret("publish/one", "correct horse")).await?;
+    published(&world, "two", &["-srt_streamid", "publish/two"]).await?;
+    let wrong = [
+        // Another's, none, and one where none is asked for.
+        &secret("publish/one", "battery staple")[..],
+        &["-srt_streamid", "publish/one"],
+        &secret("publish/two", "correct horse"),
+    ];
+    for options in wrong {
+        let mut refused = caller(&world, options)?;
+        assert!(!refused.program.ended(SOON).await.context("no end")?.success(), "{options:?}");
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod code;
 mod finding;
 mod judgement;
 mod ledger;
+mod line;
 mod mends;
 mod pictures;
 mod remedy;
@@ -19,11 +20,13 @@ mod sound;
 
 pub use code::Code;
 pub use finding::{Finding, Severity};
+pub use line::Line;
 pub use software::Software;
 pub use sound::AudioLevels;
 
 use arrivals::Arrivals;
 use ledger::Ledger;
+use line::Lines;
 use mends::Mends;
 use pictures::Pictures;
 use sound::Sound;
@@ -72,6 +75,7 @@ pub struct Doctor {
     arrivals: Arrivals,
     mends: Mends,
     sound: Sound,
+    lines: Lines,
     in_band_only: bool,
     slope: Option<f64>,
     began: Option<Timestamp>,
@@ -95,6 +99,7 @@ impl Doctor {
             arrivals: Arrivals::default(),
             mends: Mends::default(),
             sound: Sound::default(),
+            lines: Lines::default(),
             in_band_only: false,
             slope: None,
             began: None,
@@ -156,6 +161,12 @@ impl Doctor {
         self.slope = Some(ppm).filter(|ppm| ppm.is_finite());
     }
 
+    /// How the transport's line does; about once a second.
+    pub fn line(&mut self, line: Line, now: Timestamp) {
+        self.see(now);
+        self.lines.note(line, self.now);
+    }
+
     /// Judges. True: the list of findings is another one than before.
     pub fn tick(&mut self, now: Timestamp) -> bool {
         self.see(now);
@@ -165,7 +176,11 @@ impl Doctor {
         for code in Code::ALL {
             let verdict = self.judge(code);
             changed |= self.ledger.judge(code, verdict, now, |code| {
-                remedy::of(code, self.software, &remedy::Wishes::new(self.target, &self.pictures))
+                remedy::of(
+                    code,
+                    self.software,
+                    &remedy::Wishes::new(self.target, &self.pictures, &self.lines),
+                )
             });
         }
         changed

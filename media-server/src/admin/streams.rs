@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::json;
 use crate::admission::FindingData;
-use crate::live::{Directory, DropOutcome, PushState, Rendition, SessionInfo, StreamHandle};
+use crate::live::{Directory, DropOutcome, LinkState, PushState, Rendition, SessionInfo, StreamHandle};
 use crate::web::body::Body;
 use crate::web::respond::problem;
 
@@ -59,6 +60,28 @@ struct Publisher {
     findings: Vec<FindingData>,
     /// Repairs of its timestamps, by kind; kinds that never happened are left out.
     repairs: BTreeMap<&'static str, u64>,
+    /// Its line, where the transport counts packets (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<LinkFigures>,
+}
+
+#[derive(Serialize)]
+struct LinkFigures {
+    round_trip_ms: f64,
+    round_trip_variance_ms: f64,
+    latency_ms: u64,
+    /// Packets that are held back now.
+    waiting: usize,
+    bitrate_bps: u64,
+    /// 0: not encrypted.
+    key_bits: usize,
+    packets: u64,
+    missing: u64,
+    recovered: u64,
+    retransmitted: u64,
+    too_late: u64,
+    redundant: u64,
+    undecryptable: u64,
 }
 
 #[derive(Serialize)]
@@ -172,6 +195,26 @@ fn publisher(session: &SessionInfo) -> Publisher {
             .filter(|(_, n)| *n > 0)
             .map(|(kind, n)| (kind.name(), n))
             .collect(),
+        link: session.link.as_ref().map(|link| link_figures(&link.state())),
+    }
+}
+
+fn link_figures(state: &LinkState) -> LinkFigures {
+    let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+    LinkFigures {
+        round_trip_ms: ms(state.round_trip),
+        round_trip_variance_ms: ms(state.variance),
+        latency_ms: u64::try_from(state.latency.as_millis()).unwrap_or(u64::MAX),
+        waiting: state.waiting,
+        bitrate_bps: state.bitrate,
+        key_bits: state.key_bits,
+        packets: state.packets,
+        missing: state.missing,
+        recovered: state.recovered,
+        retransmitted: state.retransmitted,
+        too_late: state.too_late,
+        redundant: state.redundant,
+        undecryptable: state.undecryptable,
     }
 }
 

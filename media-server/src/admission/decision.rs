@@ -46,6 +46,20 @@ pub struct Grant {
     pub push: Vec<Push>,
     /// Who may watch.
     pub playback: Playback,
+    /// What its transport must be encrypted with, where that has passphrases (SRT); the listener's own where there is
+    /// none.
+    pub passphrase: Option<Hidden>,
+}
+
+/// Text that no log shows.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
 }
 
 /// What a publisher may send; 0 is no limit.
@@ -104,6 +118,9 @@ pub enum Malformed {
     /// More push targets than a stream may have.
     #[error("the answer has more than 16 push targets")]
     Pushes,
+    /// A passphrase that SRT cannot have: without it the stream would not be as secret as it is meant.
+    #[error("the answer's passphrase has fewer than 10 or more than 79 characters")]
+    Passphrase,
 }
 
 /// Fields that are not known are passed over, so that a newer control plane can answer an older media server.
@@ -122,6 +139,8 @@ struct Answer {
     push: Vec<Push>,
     #[serde(default)]
     playback: Playback,
+    #[serde(default)]
+    passphrase: Option<Hidden>,
     #[serde(default)]
     reason: String,
     #[serde(default)]
@@ -146,6 +165,9 @@ pub(super) fn read(body: &[u8]) -> Result<Decision, Malformed> {
     if answer.push.len() > MOST_PUSHES {
         return Err(Malformed::Pushes);
     }
+    if answer.passphrase.as_ref().is_some_and(|it| !(10..=79).contains(&it.0.len())) {
+        return Err(Malformed::Passphrase);
+    }
     Ok(Decision::Allow(Grant {
         stream: answer.stream,
         profile: answer.profile,
@@ -153,6 +175,7 @@ pub(super) fn read(body: &[u8]) -> Result<Decision, Malformed> {
         limits: answer.limits,
         push: answer.push,
         playback: answer.playback,
+        passphrase: answer.passphrase,
     }))
 }
 
@@ -184,7 +207,8 @@ mod tests {
                 record: true,
                 limits,
                 push,
-                playback: Playback::Public
+                playback: Playback::Public,
+                passphrase: None,
             }
         );
         assert!(!format!("{grant:?}").contains("example-push-key"));
@@ -220,11 +244,20 @@ mod tests {
             r#"{"allow":true,"stream":"ada","playback":"friends"}"#,
             r#"{"allow":true,"stream":"ada","limits":{"fps":-1}}"#,
             r#"{"allow":true,"stream":"ada"} and more"#,
+            r#"{"allow":true,"stream":"ada","passphrase":"short"}"#,
         ];
         for body in no_yes {
             assert!(!matches!(read(body.as_bytes()), Ok(Decision::Allow(_))), "{body}");
         }
         assert!(matches!(read(br#"{"allow":true,"stream":"ada","new":{}}"#), Ok(Decision::Allow(_))));
+    }
+
+    #[test]
+    fn a_passphrase_is_taken_and_never_shown() {
+        let body = br#"{"allow":true,"stream":"ada","passphrase":"correct horse"}"#;
+        let Ok(Decision::Allow(grant)) = read(body) else { panic!("not allowed") };
+        assert_eq!(grant.passphrase, Some(Hidden("correct horse".into())));
+        assert!(!format!("{grant:?}").contains("horse"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 
 use super::call::{CallError, Caller, Endpoint};
-use super::decision::{self, Decision, Grant};
+use super::decision::{self, Decision, Grant, Hidden};
 use super::name::is_stream_name;
 use super::request::PublishRequest;
 
@@ -36,6 +36,8 @@ pub struct StaticKey {
     pub stream: String,
     /// Its ladder profile.
     pub profile: String,
+    /// What its transport must be encrypted with, if that has passphrases.
+    pub passphrase: Option<Hidden>,
 }
 
 impl std::fmt::Debug for StaticKey {
@@ -169,11 +171,11 @@ impl Settings {
             Mode::Open { profile } => InnerMode::Open { profile },
             Mode::Webhook(endpoint) => InnerMode::Webhook(endpoint),
             Mode::Static(keys) => {
-                let listed = keys.into_iter().map(|StaticKey { key, stream, profile }| {
+                let listed = keys.into_iter().map(|StaticKey { key, stream, profile, passphrase }| {
                     if !is_stream_name(&stream) {
                         return Err(AdmissionError::Stream(stream));
                     }
-                    Ok((fingerprint(&key), Grant { stream, profile, ..Grant::default() }))
+                    Ok((fingerprint(&key), Grant { stream, profile, passphrase, ..Grant::default() }))
                 });
                 InnerMode::Static(listed.collect::<Result<_, _>>()?)
             }
@@ -233,6 +235,7 @@ mod tests {
             key: key.into(),
             stream: stream.into(),
             profile: "default".into(),
+            passphrase: None,
         };
         let gate = gate(Mode::Static(vec![key("k-one", "ada"), key("k-two", "bob")]));
         assert_eq!(outcome(&gate, "k-two").await, Ok("bob".into()));

@@ -15,7 +15,7 @@ mod request;
 mod secret;
 
 pub use call::{CallError, Endpoint};
-pub use decision::{Decision, Grant, Limits, Malformed, Playback, Push};
+pub use decision::{Decision, Grant, Hidden, Limits, Malformed, Playback, Push};
 pub use event::{EventData, FindingData, HealthData, StoppedData};
 pub use gate::{Admission, AdmissionError, Mode, Settings, StaticKey};
 pub use name::is_stream_name;

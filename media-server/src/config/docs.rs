@@ -100,7 +100,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         "admission",
         "keys",
-        "Mode `static`: `[{ key = \"…\", stream = \"…\", profile = \"default\" }]`.",
+        "Mode `static`: `[{ key = \"…\", stream = \"…\", profile = \"default\" }]`; with `passphrase = \"…\"` its SRT callers must encrypt with that one in place of `[srt] passphrase`.",
         PUBLISH,
     ),
     (

@@ -184,6 +184,9 @@ pub struct Key {
     /// Its ladder profile.
     #[serde(default = "default_profile")]
     pub profile: String,
+    /// What its SRT callers must encrypt with; `[srt] passphrase` where it is empty.
+    #[serde(default)]
+    pub passphrase: Secret,
 }
 
 /// Text that is never shown.

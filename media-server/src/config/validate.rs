@@ -81,13 +81,16 @@ fn listeners(config: &Config, problems: &mut Problems) {
     }
 }
 
+/// What SRT takes.
+const PASSPHRASE: &str = "must have 10 to 79 characters, or be empty";
+
 fn limits(config: &Config, problems: &mut Problems) {
     within(problems, "rtmp.max_connections", config.rtmp.max_connections as u64, 1, 100_000);
     within(problems, "srt.max_connections", config.srt.max_connections as u64, 1, 100_000);
     within(problems, "srt.latency_ms", config.srt.latency_ms, 20, 8_000);
     let passphrase = &config.srt.passphrase.0;
     if !passphrase.is_empty() && Passphrase::new(passphrase).is_none() {
-        say(problems, "srt.passphrase", "must have 10 to 79 characters, or be empty");
+        say(problems, "srt.passphrase", PASSPHRASE);
     }
     within(problems, "rtmp.max_pending_per_ip", config.rtmp.max_pending_per_ip as u64, 1, 100_000);
     if !(100_000..=2_000_000_000).contains(&config.publish.max_bitrate.0) {
@@ -142,6 +145,9 @@ fn admission(config: &Config, problems: &mut Problems) {
         }
         if !config.profiles.contains_key(&key.profile) {
             say(problems, path("profile"), format!("names no profile; there are {}", names(config)));
+        }
+        if !key.passphrase.0.is_empty() && Passphrase::new(&key.passphrase.0).is_none() {
+            say(problems, path("passphrase"), PASSPHRASE);
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::{complain, settings};
 use crate::config::Config;
 use crate::flight::{Header, Recording};
-use crate::ingest::rtmp::{Replayed, replay};
+use crate::ingest::{Replayed, replay};
 use crate::live::{
     Directory, Phase, Rendition, RungFactory, RungSink, Rungs, Settings, SlateCell, WorkerStatus,
 };

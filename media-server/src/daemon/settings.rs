@@ -12,7 +12,7 @@ use wire::srt::Passphrase;
 
 use super::DaemonError;
 use super::slate::Wish;
-use crate::admission::{self, Admission, Endpoint, Outbox, SharedEndpoint, StaticKey};
+use crate::admission::{self, Admission, Endpoint, Hidden, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
 use crate::flight::{Folder, Keep};
 use crate::ingest::{Rules, SrtRules, Target};
@@ -118,6 +118,7 @@ fn admission_settings(config: &Config) -> Result<admission::Settings, DaemonErro
                     key: k.key.0.clone(),
                     stream: k.stream.clone(),
                     profile: k.profile.clone(),
+                    passphrase: Some(&k.passphrase.0).filter(|text| !text.is_empty()).cloned().map(Hidden),
                 })
                 .collect(),
         ),

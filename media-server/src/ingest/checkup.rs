@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::doctor::{Announced, Doctor, DoctorConfig};
+use media::doctor::{Announced, Doctor, DoctorConfig, Line};
 use media::timeline::{Repairs, Stamp, Timeline};
 use media::{AudioFormat, Kind, Span, Timestamp};
 
@@ -99,6 +99,10 @@ impl Checkup {
 
     pub(super) fn in_band_parameter_sets_only(&mut self) {
         self.doctor.in_band_parameter_sets_only();
+    }
+
+    pub(super) fn line(&mut self, line: Line, at: Timestamp) {
+        self.doctor.line(line, at);
     }
 
     fn took(&mut self, bytes: usize, repairs: Repairs) {

@@ -8,6 +8,7 @@ mod lanes;
 mod loudness;
 mod pending;
 mod publishing;
+mod replay;
 pub mod rtmp;
 pub mod srt;
 mod tracks;
@@ -24,6 +25,7 @@ use wire::srt::Passphrase;
 
 pub use lanes::{Lanes, Threads};
 pub use pending::Pending;
+pub use replay::{Found, ReplayError, Replayed, replay};
 
 use crate::admission::{Admission, Outbox};
 use crate::flight::{Folder, Keep};

@@ -18,7 +18,7 @@ use crate::admission::{
     Client, Decision, EventData, Grant, HealthData, Limits, Outbox, PublishRequest, StoppedData,
 };
 use crate::flight::Recorder;
-use crate::live::{Health, PublishError, PublishSpec, Publisher, Role, SessionInfo};
+use crate::live::{Health, Link, PublishError, PublishSpec, Publisher, Role, SessionInfo};
 
 /// Who asks to publish, and as what.
 pub(super) struct Asking {
@@ -37,8 +37,9 @@ pub(super) struct Asking {
 pub(super) enum Denied {
     #[error("role is \"primary\" or \"backup\"")]
     Role,
+    /// Admission says no: a stable word, and what is said to the broadcaster.
     #[error("{text}")]
-    Key { text: String },
+    Key { reason: String, text: String },
     /// The admission room has logged what failed and what to do.
     #[error("the server cannot check stream keys at the moment; try again")]
     Unreachable,
@@ -46,6 +47,15 @@ pub(super) enum Denied {
     Profile,
     #[error(transparent)]
     Stream(#[from] PublishError),
+}
+
+/// A publisher whom admission lets in. Nothing has begun yet.
+pub(super) struct Allowed {
+    pub(super) grant: Grant,
+    id: String,
+    role: Role,
+    protocol: &'static str,
+    client: Client,
 }
 
 /// What a session that was let in needs.
@@ -68,8 +78,8 @@ pub(super) struct Publishing {
     since: Instant,
 }
 
-/// Asks for everything that a publisher needs. `halt` is cancelled when the stream no longer wants it.
-pub(super) async fn admit(desk: &Desk, asking: Asking, halt: CancellationToken) -> Result<Admitted, Denied> {
+/// Asks admission.
+pub(super) async fn ask(desk: &Desk, asking: Asking) -> Result<Allowed, Denied> {
     let id = format!("ses_{}", uuid::Uuid::now_v7().simple());
     let role = match asking.query.iter().find(|(name, _)| name == "role").map(|(_, role)| role.as_str()) {
         None | Some("" | "primary") => Role::Primary,
@@ -86,13 +96,12 @@ pub(super) async fn admit(desk: &Desk, asking: Asking, halt: CancellationToken) 
         client: client.clone(),
     };
     match desk.admission.publish(request).await {
-        Decision::Allow(grant) => {
-            begin(desk, (id, role), (asking.protocol, asking.peer, client), grant, halt).await
-        }
+        Decision::Allow(grant) => Ok(Allowed { grant, id, role, protocol: asking.protocol, client }),
         Decision::Deny { reason, message } => {
             desk.metrics.admission("denied");
             tracing::info!(peer = %asking.peer, reason, "publish denied");
-            Err(Denied::Key { text: if message.is_empty() { reason } else { message } })
+            let text = if message.is_empty() { reason.clone() } else { message };
+            Err(Denied::Key { reason, text })
         }
         Decision::Unreachable { .. } => {
             desk.metrics.admission("unreachable");
@@ -101,13 +110,15 @@ pub(super) async fn admit(desk: &Desk, asking: Asking, halt: CancellationToken) 
     }
 }
 
-async fn begin(
+/// Begins what was allowed. `link` is where its line is shown, `halt` is cancelled when the stream no longer wants it.
+pub(super) async fn begin(
     desk: &Desk,
-    (id, role): (String, Role),
-    (protocol, peer, client): (&'static str, SocketAddr, Client),
-    grant: Grant,
+    allowed: Allowed,
+    link: Option<Arc<Link>>,
     halt: CancellationToken,
 ) -> Result<Admitted, Denied> {
+    let Allowed { grant, id, role, protocol, client } = allowed;
+    let peer = SocketAddr::new(client.ip, client.port);
     let rules = desk.rules.load_full();
     let Some(profile) = rules.profiles.get(&grant.profile) else {
         desk.metrics.admission("refused");
@@ -115,7 +126,7 @@ async fn begin(
         return Err(Denied::Profile);
     };
     let health = Arc::new(Health::default());
-    let recorder = rules.recorder.filter(|_| protocol != "srt").map(|keep| Arc::new(Recorder::new(keep)));
+    let recorder = rules.recorder.map(|keep| Arc::new(Recorder::new(keep)));
     let session = SessionInfo {
         session: id.clone(),
         protocol,
@@ -124,6 +135,7 @@ async fn begin(
         since: SystemTime::now(),
         profile: grant.profile.clone(),
         health: Arc::clone(&health),
+        link,
         recorder: recorder.clone(),
     };
     let header = session.flight_header(&grant.stream, "storm");

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::doctor::Announced;
+use media::doctor::{Announced, Line};
 use media::intake::{IntakeError, Picture, VideoCodec, VideoIntake};
 use media::timeline::{Clock, Counts, Timeline, TimelineConfig};
 use media::{AccessUnit, AudioFormat, Format, Kind, Timestamp, VideoFormat, aac, opus};
@@ -229,6 +229,12 @@ impl Tracks {
     pub(super) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
         let at = self.arrival(now);
         self.checkup.judge(now, at, &self.timeline)
+    }
+
+    /// How its line does; about once a second.
+    pub(super) fn line(&mut self, line: Line, now: Instant) {
+        let at = self.arrival(now);
+        self.checkup.line(line, at);
     }
 
     /// How often which repair of the timestamps was made.

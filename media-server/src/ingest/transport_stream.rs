@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use media::adts::Adts;
+use media::doctor::Line;
 use media::h264::from_annex_b;
 use media::intake::VideoCodec;
-use media::timeline::Clock;
+use media::timeline::{Clock, Counts};
 use media::{Kind, Timestamp, aac, opus};
 use wire::ts::{Coding, Demuxer, Event, Program, Times};
 
@@ -84,6 +85,16 @@ impl TransportStream {
     /// The transport has lost something.
     pub(super) fn lost(&mut self) {
         self.demuxer.lost();
+    }
+
+    /// How often which repair of the timestamps was made.
+    pub(super) fn repairs(&self) -> &Counts {
+        self.tracks.repairs()
+    }
+
+    /// How its line does; about once a second.
+    pub(super) fn line(&mut self, line: Line, now: Instant) {
+        self.tracks.line(line, now);
     }
 
     /// Looks the publisher over, about once a second; what it gives is for the control plane.

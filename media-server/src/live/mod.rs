@@ -11,6 +11,7 @@ mod flow;
 mod formats;
 mod health;
 mod hold;
+mod link;
 mod publisher;
 mod push_state;
 mod rendition;
@@ -30,6 +31,7 @@ use media::segmenter::Targets;
 
 pub use directory::{Directory, DropOutcome, PublishError, StreamHandle};
 pub use health::Health;
+pub use link::{Link, LinkState};
 pub use publisher::{Expect, PublishSpec, Publisher, Role, Track};
 pub use push_state::{PushPhase, PushState};
 pub use rendition::{Rendition, Text, View, gzip};

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use media::{AudioFormat, VideoFormat};
 
 use super::health::Health;
+use super::link::Link;
 use super::rendition::Rendition;
 use super::rung::{RungSink, WorkerStatus};
 use super::switch::OnAir;
@@ -51,6 +52,8 @@ pub struct SessionInfo {
     pub profile: String,
     /// How it does.
     pub health: Arc<Health>,
+    /// How its line does, where the transport counts that.
+    pub link: Option<Arc<Link>>,
     /// What it sent last, where that is recorded.
     pub recorder: Option<Arc<Recorder>>,
 }

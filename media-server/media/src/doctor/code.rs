@@ -40,6 +40,12 @@ pub enum Code {
     Bursts,
     /// Units were damaged, or dropped.
     Dropped,
+    /// The transport lost packets for good.
+    PacketsLost,
+    /// The transport has to send many packets again.
+    PacketsMissing,
+    /// The transport's latency leaves no time to send lost packets again.
+    LatencyShort,
     /// Timestamps have to be repaired all the time.
     Repairs(Repair),
     /// The decoder configuration is only inside of the stream.
@@ -56,7 +62,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, repairs by kind. A wrap of the clock is no fault and has none.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::NoMedia,
         Self::KeyframesFar,
         Self::KeyframesUneven,
@@ -74,6 +80,9 @@ impl Code {
         Self::LateData,
         Self::Bursts,
         Self::Dropped,
+        Self::PacketsLost,
+        Self::PacketsMissing,
+        Self::LatencyShort,
         Self::Repairs(Repair::Jump),
         Self::Repairs(Repair::Gap),
         Self::Repairs(Repair::BackStep),
@@ -109,6 +118,9 @@ impl Code {
             Self::LateData => "media-late",
             Self::Bursts => "media-in-bursts",
             Self::Dropped => "units-dropped",
+            Self::PacketsLost => "packets-lost",
+            Self::PacketsMissing => "packets-missing",
+            Self::LatencyShort => "latency-short",
             Self::Repairs(repair) => match repair {
                 Repair::Wrap => "timestamps-wrap",
                 Repair::Jump => "timestamps-jump",
@@ -137,12 +149,12 @@ impl Code {
             | Self::KeyframesVary
             | Self::TracksStartApart
             | Self::Silent => "s",
-            Self::SoundOffset | Self::LateData | Self::Bursts => "ms",
+            Self::SoundOffset | Self::LateData | Self::Bursts | Self::LatencyShort => "ms",
             Self::VideoBitrate | Self::AudioBitrate => "bit/s",
             Self::FrameRate => "fps",
-            Self::FrameRateVaries | Self::FramesMissing | Self::Clipping => "%",
+            Self::FrameRateVaries | Self::FramesMissing | Self::Clipping | Self::PacketsMissing => "%",
             Self::ClockSpeed => "ppm",
-            Self::Repairs(_) | Self::Dropped | Self::Stalls => "/min",
+            Self::Repairs(_) | Self::Dropped | Self::Stalls | Self::PacketsLost => "/min",
             Self::ManyBFrames | Self::NoSequenceHeader | Self::NoVideo | Self::NoAudio => "",
         }
     }

@@ -59,6 +59,9 @@ impl Doctor {
             Code::LateData => self.arrivals.late_data(),
             Code::Bursts => self.arrivals.bursts(),
             Code::Dropped => self.dropped_units(),
+            Code::PacketsLost => self.lines.lost(),
+            Code::PacketsMissing => self.lines.missing(),
+            Code::LatencyShort => self.lines.hurry(),
             Code::Repairs(repair) => self.mends.storm(repair),
             Code::NoSequenceHeader => Verdict::sign(self.in_band_only, || {
                 Sign::info("SPS and PPS come only inside of the video, not in a sequence header: viewers can start only after the first keyframe that carries them".into())

@@ -1,6 +1,7 @@
 //! Where to put it right, in the words of the software that publishes.
 
 use super::code::Code;
+use super::line::Lines;
 use super::pictures::Pictures;
 use super::software::Software;
 use crate::time::Span;
@@ -13,17 +14,19 @@ pub(super) struct Wishes {
     seconds: f64,
     /// The same in frames.
     frames: i64,
+    /// Latency of a transport that asks again, milliseconds.
+    latency: i64,
 }
 
 impl Wishes {
-    pub(super) fn new(target: Span, pictures: &Pictures) -> Self {
+    pub(super) fn new(target: Span, pictures: &Pictures, lines: &Lines) -> Self {
         let interval = Some(pictures.interval()).filter(|interval| *interval > Span::ZERO);
         let interval = interval.unwrap_or(Span::from_ticks(1, 30));
         // Encoders take whole seconds: a longer segment is made of several GOPs.
         let whole = target.seconds().floor();
         let seconds = if whole <= 4.0 { whole.max(1.0) } else { 2.0 };
         let frames = (seconds / interval.seconds()).round().clamp(1.0, 1e6) as i64;
-        Self { seconds, frames }
+        Self { seconds, frames, latency: lines.advised_ms() }
     }
 }
 
@@ -49,6 +52,8 @@ pub(super) fn of(code: Code, software: Software, wishes: &Wishes) -> String {
         Code::Dropped => {
             "Use a wired connection and a TCP-based or retransmitting protocol (RTMP, or SRT with more latency); if it goes on, restart the encoder".into()
         }
+        Code::PacketsLost | Code::LatencyShort => latency(software, wishes.latency),
+        Code::PacketsMissing => format!("{}; and {}", line(software), latency(software, wishes.latency)),
         Code::Repairs(repair) => repairs(repair, software).into(),
         Code::NoSequenceHeader => sequence_header(software).into(),
         Code::NoVideo => no_video(software).into(),
@@ -59,7 +64,7 @@ pub(super) fn of(code: Code, software: Software, wishes: &Wishes) -> String {
 }
 
 fn keyframes(software: Software, wishes: &Wishes) -> String {
-    let Wishes { seconds, frames } = wishes;
+    let Wishes { seconds, frames, .. } = wishes;
     match software {
         Software::Obs => format!(
             "OBS: Settings, Output, Keyframe Interval {seconds} s (Output Mode \"Advanced\", tab Streaming; 0 leaves it to the encoder)"
@@ -264,6 +269,22 @@ fn line(software: Software) -> &'static str {
         _ => {
             "The line is too slow or too unsteady: a video bitrate of at most 70 % of its upload, a cable in place of Wi-Fi, or SRT with more latency"
         }
+    }
+}
+
+fn latency(software: Software, ms: i64) -> String {
+    match software {
+        Software::Obs => {
+            format!(
+                "OBS: Settings, Stream, Server: add &latency={ms}000 to the srt:// address (OBS counts microseconds)"
+            )
+        }
+        Software::Ffmpeg => format!("ffmpeg: -latency {ms}000 (microseconds) before the srt:// address"),
+        Software::GStreamer => format!("GStreamer: srtsink latency={ms}"),
+        Software::Larix => format!("Larix: Settings, Connections, the connection's SRT latency {ms} ms"),
+        _ => format!(
+            "Set the encoder's SRT latency to {ms} ms, or [srt] latency_ms here, which goes for every caller"
+        ),
     }
 }
 

@@ -16,7 +16,7 @@ use super::media_messages::MediaMessages;
 use crate::admission;
 use crate::ingest::budget::Budget;
 use crate::ingest::pending::Waiting;
-use crate::ingest::publishing::{Admitted, Asking, Denied, Publishing, admit};
+use crate::ingest::publishing::{Admitted, Asking, Denied, Publishing, ask, begin};
 use crate::ingest::tracks::Refusal;
 use crate::ingest::{Desk, checkup};
 
@@ -277,7 +277,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         }
         let asking =
             Asking { protocol: self.protocol, key, app, query, peer: self.peer, agent: self.agent.clone() };
-        match admit(self.desk, asking, self.halt.clone()).await {
+        let admitted = async {
+            let allowed = ask(self.desk, asking).await?;
+            begin(self.desk, allowed, None, self.halt.clone()).await
+        };
+        match Box::pin(admitted).await {
             Ok(admitted) => self.begin(admitted).await,
             Err(denied) => {
                 let code = match denied {

@@ -23,7 +23,7 @@ use crate::live::{Expect, Publisher};
 const APART_MS: i64 = 10_000;
 
 /// Reads one publish session's media messages.
-pub(super) struct MediaMessages {
+pub(in crate::ingest) struct MediaMessages {
     tracks: Tracks,
     further: FurtherTracks,
     /// Timestamp and place of the last unit.
@@ -32,7 +32,12 @@ pub(super) struct MediaMessages {
 
 impl MediaMessages {
     /// A session whose first unit stands at `start`, watched over by `checkup`.
-    pub(super) fn new(start: Timestamp, stream: String, checkup: Box<Checkup>, limits: Limits) -> Self {
+    pub(in crate::ingest) fn new(
+        start: Timestamp,
+        stream: String,
+        checkup: Box<Checkup>,
+        limits: Limits,
+    ) -> Self {
         Self {
             tracks: Tracks::new(start, Clock::RTMP, stream, checkup, limits),
             further: FurtherTracks::default(),
@@ -41,7 +46,7 @@ impl MediaMessages {
     }
 
     /// One event of an accepted publish; what is neither media nor about media is left alone.
-    pub(super) fn event(
+    pub(in crate::ingest) fn event(
         &mut self,
         event: &Event,
         arrived: Instant,
@@ -224,12 +229,12 @@ impl MediaMessages {
     }
 
     /// Looks the publisher over, about once a second; what it gives is for the control plane.
-    pub(super) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
+    pub(in crate::ingest) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
         self.tracks.check_up(now)
     }
 
     /// How often which repair of the timestamps was made.
-    pub(super) fn repairs(&self) -> &Counts {
+    pub(in crate::ingest) fn repairs(&self) -> &Counts {
         self.tracks.repairs()
     }
 

@@ -2,8 +2,7 @@
 
 mod connection;
 mod further_tracks;
-mod media_messages;
-mod replay;
+pub(in crate::ingest) mod media_messages;
 mod timed;
 
 use std::net::SocketAddr;
@@ -14,8 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-pub use replay::{Found, ReplayError, Replayed, replay};
 
 use super::Desk;
 use super::pending::Waiting;

@@ -1,18 +1,22 @@
 //! One caller that publishes: its connection, and the transport stream that comes over it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use wire::Traced;
 use wire::srt::{Closed, Connection, Delivery, Stats};
 
+use super::figures::{Gauges, kinds, line, state};
 use crate::admission::Limits;
 use crate::ingest::budget::Budget;
 use crate::ingest::checkup::{self, Checkup};
 use crate::ingest::publishing::Publishing;
 use crate::ingest::tracks::Refusal;
 use crate::ingest::transport_stream::TransportStream;
-use crate::metrics::Metrics;
+use crate::live::Link;
+use crate::metrics::{LinkLabels, Metrics};
 
 /// Why a caller's session is over.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,9 @@ pub(super) struct Caller {
     heard: Instant,
     checked: Instant,
     metrics: Metrics,
+    gauges: Gauges,
+    /// Where its line is shown.
+    link: Arc<Link>,
     /// What the metrics have of it.
     counted: Stats,
 }
@@ -64,10 +71,12 @@ impl Caller {
         publishing: Publishing,
         (checkup, limits): (Box<Checkup>, Limits),
         (halt, idle): (CancellationToken, Duration),
+        link: Arc<Link>,
         metrics: Metrics,
     ) -> Self {
         let now = Instant::now();
         let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
+        let labels = LinkLabels { stream: stream.clone(), session: publishing.id.clone() };
         Self {
             connection,
             publishing,
@@ -77,7 +86,9 @@ impl Caller {
             idle,
             heard: now,
             checked: now,
+            gauges: Gauges::new(&metrics, labels),
             metrics,
+            link,
             counted: Stats::default(),
         }
     }
@@ -118,25 +129,28 @@ impl Caller {
         self.heard = now;
         let length = payload.len() as u64;
         self.budget.spend(now, length, 1).map_err(|excess| Ended::Refused(excess.into()))?;
+        if let Some(black_box) = &mut self.publishing.black_box {
+            if black_box.is_due(now) {
+                // A transport stream can be joined anywhere: there is no state before it.
+                black_box.turn(now, Vec::new(), std::iter::empty());
+            }
+            let whole = [
+                Traced::Body { id: 0, at: 0, offset: 0, length: payload.len() },
+                Traced::Whole { id: 0, body: payload.clone() },
+            ];
+            black_box.read(now, &payload, whole.into_iter());
+        }
         self.media.feed(payload, now, &mut self.publishing.publisher).map_err(Ended::Refused)
     }
 
     fn check_up(&mut self, now: Instant) {
-        let health = self.media.check_up(now);
         let stats = self.connection.stats();
+        self.link.set(state(&stats, self.connection.key_bits()));
+        self.media.line(line(&stats), now);
+        let health = self.media.check_up(now);
         self.publishing.check_up(stats.too_late, health);
+        self.gauges.set(&stats);
         let before = std::mem::replace(&mut self.counted, stats);
-        let kinds = |stats: &Stats| {
-            [
-                ("received", stats.packets),
-                ("missing", stats.missing),
-                ("recovered", stats.recovered),
-                ("too-late", stats.too_late),
-                ("retransmitted", stats.retransmitted),
-                ("redundant", stats.redundant),
-                ("undecryptable", stats.undecryptable),
-            ]
-        };
         for ((kind, now), (_, before)) in kinds(&stats).into_iter().zip(kinds(&before)) {
             if now > before {
                 self.metrics.srt_packets(kind, now - before);

@@ -1,6 +1,6 @@
 //! One socket and the callers that come over it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
-use wire::srt::{Accept, Connection, Greeting, LARGEST, Listener, Mode, Reject, Request};
+use wire::srt::{Greeting, LARGEST, Listener, Mode, Reject, Request};
 
 use super::caller::{Caller, Ended};
+use super::let_in::{Entered, Turned, let_in};
 use crate::ingest::Desk;
 use crate::ingest::pending::Waiting;
-use crate::ingest::publishing::{Admitted, Asking, Denied, admit};
-use crate::live::PublishError;
+use crate::ingest::publishing::{Admitted, Asking};
 use crate::metrics::Outcome;
 
 /// Datagrams that are read before what is due is done.
@@ -27,13 +27,13 @@ const ROOM: usize = 64 * LARGEST;
 /// Where a caller is, and its own socket id.
 type Peer = (SocketAddr, u32);
 
-/// A caller that admission lets in, or not.
+/// A caller that was let in, or not.
 struct Answered {
-    request: Box<Request>,
-    /// Our socket id for it, and its connection.
-    line: (u32, Connection),
+    request: Arc<Request>,
+    /// Our socket id for it.
+    id: u32,
     halt: CancellationToken,
-    admitted: Result<Admitted, Denied>,
+    entered: Result<Entered, Turned>,
     guards: Guards,
 }
 
@@ -46,6 +46,9 @@ struct Guards {
 struct Line {
     caller: Caller,
     to: SocketAddr,
+    peer: Peer,
+    /// When its turn is, as `schedule` has it.
+    due: Duration,
     _guards: Guards,
 }
 
@@ -60,11 +63,15 @@ pub(super) struct Endpoint {
     room: BytesMut,
     /// Callers by our socket id for them.
     lines: HashMap<u32, Line>,
+    /// Whose turn it is when.
+    schedule: BTreeSet<(Duration, u32)>,
+    /// Those to whom something has happened since their last turn.
+    touched: Vec<u32>,
     ids: HashMap<Peer, u32>,
     /// The last socket id that was given. They begin anywhere, and come again after four thousand million callers.
     next_id: u32,
-    /// Callers about whom admission is asked.
-    asked: HashSet<Peer>,
+    /// Callers about whom admission is asked, by whom.
+    asked: HashMap<Peer, task::Id>,
     asking: JoinSet<Answered>,
     /// Sessions that end: the control plane is told.
     closing: JoinSet<()>,
@@ -82,9 +89,11 @@ impl Endpoint {
             zero: Instant::now(),
             room: BytesMut::new(),
             lines: HashMap::new(),
+            schedule: BTreeSet::new(),
+            touched: Vec::new(),
             ids: HashMap::new(),
             next_id: rand::random(),
-            asked: HashSet::new(),
+            asked: HashMap::new(),
             asking: JoinSet::new(),
             closing: JoinSet::new(),
             shut: false,
@@ -94,7 +103,7 @@ impl Endpoint {
     /// Serves until `cancel`, and those that publish by then to their end, or until `sessions`.
     pub(super) async fn run(mut self, cancel: CancellationToken, sessions: CancellationToken) {
         while !(self.shut && self.lines.is_empty() && self.asking.is_empty()) {
-            let due = self.lines.values().map(|line| line.caller.due(self.at())).min();
+            let due = self.schedule.first().map(|(due, _)| *due);
             let due = due.map(|due| tokio::time::Instant::from_std(self.zero + due));
             tokio::select! {
                 biased;
@@ -102,7 +111,10 @@ impl Endpoint {
                 () = cancel.cancelled(), if !self.shut => self.shut = true,
                 Some(answered) = self.asking.join_next() => match answered {
                     Ok(answered) => self.answered(answered),
-                    Err(error) => tracing::error!(%error, "asking for an SRT caller failed"),
+                    Err(error) => {
+                        self.asked.retain(|_, task| *task != error.id());
+                        tracing::error!(%error, "asking for an SRT caller failed");
+                    }
                 },
                 Some(_) = self.closing.join_next() => {}
                 ready = self.socket.readable() => {
@@ -115,6 +127,12 @@ impl Endpoint {
                 () = tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {}
             }
             self.turn();
+        }
+        // Whoever is let in by now is told that it is over, like the others.
+        while let Some(answered) = self.asking.join_next().await {
+            if let Ok(answered) = answered {
+                self.answered(answered);
+            }
         }
         let all: Vec<_> = self.lines.keys().copied().collect();
         for id in all {
@@ -152,6 +170,9 @@ impl Endpoint {
                 // Only from where the caller is: others may send what they like.
                 if let Some(line) = self.lines.get_mut(&id).filter(|line| line.to == from) {
                     line.caller.connection.receive(at, datagram);
+                    if self.touched.last() != Some(&id) {
+                        self.touched.push(id);
+                    }
                 } else {
                     self.desk.metrics.srt_strays.inc();
                 }
@@ -173,11 +194,12 @@ impl Endpoint {
 
     fn request(&mut self, at: Duration, request: Box<Request>, datagram: &Bytes) {
         let peer = (request.from(), request.peer());
-        if let Some(line) = self.ids.get(&peer).and_then(|id| self.lines.get_mut(id)) {
+        if let Some((id, line)) = self.ids.get(&peer).and_then(|id| Some((*id, self.lines.get_mut(id)?))) {
             // It has not heard our answer.
-            return line.caller.connection.receive(at, datagram);
+            line.caller.connection.receive(at, datagram);
+            return self.touched.push(id);
         }
-        if self.asked.contains(&peer) {
+        if self.asked.contains_key(&peer) {
             return;
         }
         let id = match request.stream_id() {
@@ -196,21 +218,10 @@ impl Endpoint {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return self.refuse(&request, Reject::Resource, "[srt] max_connections is reached");
         };
-        if request.is_encrypted() != rules.srt.passphrase.is_some() {
-            let text = if request.is_encrypted() {
-                "it encrypts, and [srt] passphrase is not set"
-            } else {
-                "it does not encrypt, and [srt] passphrase is set"
-            };
+        if !request.is_encrypted() && rules.srt.passphrase.is_some() {
+            let text = "it does not encrypt, and [srt] passphrase is set";
             return self.refuse(&request, Reject::Unsecure, text);
         }
-        // Before admission is asked: who has not the passphrase is nobody's publisher.
-        let line = match self.accept(&request) {
-            Ok(line) => line,
-            Err(reject) => {
-                return self.refuse(&request, reject, "its passphrase is not that of [srt] passphrase");
-            }
-        };
         let version = request.version();
         let agent = format!("libsrt {}.{}.{}", version >> 16, (version >> 8) & 0xff, version & 0xff);
         let asking = Asking {
@@ -221,13 +232,15 @@ impl Endpoint {
             peer: request.from(),
             agent,
         };
-        self.asked.insert(peer);
-        let (desk, halt) = (self.desk.clone(), CancellationToken::new());
-        self.asking.spawn(async move {
-            let admitted = Box::pin(admit(&desk, asking, halt.clone())).await;
+        self.next_id = self.next_id.wrapping_add(1).max(1);
+        let (desk, id, halt) = (self.desk.clone(), self.next_id, CancellationToken::new());
+        let request = Arc::from(request);
+        let task = self.asking.spawn(async move {
+            let entered = let_in(&desk, Arc::clone(&request), asking, id, halt.clone()).await;
             let guards = Guards { waiting: Some(waiting), _permit: permit };
-            Answered { request, line, halt, admitted, guards }
+            Answered { request, id, halt, entered, guards }
         });
+        self.asked.insert(peer, task.id());
     }
 
     fn refuse(&self, request: &Request, reject: Reject, text: &str) {
@@ -237,60 +250,56 @@ impl Endpoint {
     }
 
     fn answered(&mut self, answered: Answered) {
-        let Answered { request, line: (id, connection), halt, admitted, mut guards } = answered;
+        let Answered { request, id, halt, entered, mut guards } = answered;
         let peer = (request.from(), request.peer());
         self.asked.remove(&peer);
-        let admitted = match admitted {
-            Ok(admitted) => admitted,
-            Err(denied) => {
-                let reject = match &denied {
-                    Denied::Role => Reject::BadRequest,
-                    Denied::Key { .. } => Reject::Unauthorized,
-                    Denied::Unreachable | Denied::Profile => Reject::Gateway,
-                    Denied::Stream(PublishError::TooMany(_)) => Reject::Overload,
-                    Denied::Stream(_) => Reject::Conflict,
-                };
-                return self.refuse(&request, reject, &denied.to_string());
-            }
+        let Entered { connection, admitted, link } = match entered {
+            Ok(entered) => entered,
+            Err(turned) => return self.refuse(&request, turned.reject(), &turned.to_string()),
         };
         guards.waiting = None;
         let idle = self.desk.rules.load().idle_timeout;
         let Admitted { publishing, checkup, limits } = admitted;
         let metrics = self.desk.metrics.clone();
-        let caller = Caller::new(connection, publishing, (checkup, limits), (halt, idle), metrics);
+        let caller = Caller::new(connection, publishing, (checkup, limits), (halt, idle), link, metrics);
         self.desk.metrics.srt_connections.inc();
-        self.lines.insert(id, Line { caller, to: request.from(), _guards: guards });
+        let due = self.at();
+        self.lines.insert(id, Line { caller, to: request.from(), peer, due, _guards: guards });
+        self.schedule.insert((due, id));
         self.ids.insert(peer, id);
     }
 
-    fn accept(&mut self, request: &Request) -> Result<(u32, Connection), Reject> {
-        self.next_id = self.next_id.wrapping_add(1).max(1);
-        let socket = self.next_id;
-        let srt = &self.desk.rules.load().srt;
-        let accept = Accept { socket, latency: srt.latency, passphrase: srt.passphrase.clone() };
-        Ok((socket, request.accept(&accept)?))
-    }
-
-    /// Does what is due for everyone.
+    /// Does what is due, and what follows from the datagrams that came.
     fn turn(&mut self) {
         let (now, at) = (Instant::now(), self.at());
-        let mut ended = Vec::new();
-        for (id, line) in &mut self.lines {
-            if let Err(why) = line.caller.turn(now, at) {
-                ended.push((*id, why));
+        while let Some((due, id)) = self.schedule.pop_first() {
+            if due > at {
+                self.schedule.insert((due, id));
+                break;
             }
+            self.touched.push(id);
+        }
+        for id in std::mem::take(&mut self.touched) {
+            let Some(line) = self.lines.get_mut(&id) else { continue };
+            self.schedule.remove(&(line.due, id));
+            let over = line.caller.turn(now, at);
             while let Some(datagram) = line.caller.connection.transmit() {
                 send(&self.socket, line.to, &datagram);
             }
-        }
-        for (id, why) in ended {
-            self.end(id, &why);
+            match over {
+                Ok(()) => {
+                    line.due = line.caller.due(at);
+                    self.schedule.insert((line.due, id));
+                }
+                Err(why) => self.end(id, &why),
+            }
         }
     }
 
     fn end(&mut self, id: u32, why: &Ended) {
         let Some(mut line) = self.lines.remove(&id) else { return };
-        self.ids.retain(|_, known| *known != id);
+        self.ids.remove(&line.peer);
+        self.schedule.remove(&(line.due, id));
         line.caller.end(why, Instant::now(), self.at());
         while let Some(datagram) = line.caller.connection.transmit() {
             send(&self.socket, line.to, &datagram);

@@ -3,6 +3,8 @@
 
 mod caller;
 mod endpoint;
+mod figures;
+mod let_in;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

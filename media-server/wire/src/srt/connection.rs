@@ -206,7 +206,7 @@ impl Connection {
         let Some(payload) = payload else {
             // Not asked for again: it would come the same.
             count(&mut self.stats.undecryptable, 1);
-            return self.receiver.give_up(data.sequence, data.sequence);
+            return self.give_up(now, data.sequence, data.sequence);
         };
         let due = self.clock.due(data.timestamp);
         let ask = now.saturating_add(self.patience);
@@ -241,7 +241,7 @@ impl Connection {
                 let mut cursor = Cursor::new(&control.body);
                 match (cursor.u32(), cursor.u32()) {
                     (Some(first), Some(last)) => {
-                        self.receiver.give_up(Sequence::new(first), Sequence::new(last));
+                        self.give_up(now, Sequence::new(first), Sequence::new(last));
                     }
                     _ => count(&mut self.stats.malformed, 1),
                 }
@@ -250,6 +250,15 @@ impl Connection {
             Kind::User(KEYS_ASKED) => self.refresh_keys(now, &control.body),
             Kind::KeepAlive | Kind::Ack | Kind::Nak | Kind::CongestionWarning | Kind::PeerError => {}
             Kind::User(_) | Kind::Other(_) => count(&mut self.stats.malformed, 1),
+        }
+    }
+
+    /// These do not come any more; what is missing before them is asked for.
+    fn give_up(&mut self, now: Duration, first: Sequence, last: Sequence) {
+        let missing = self.receiver.give_up(first, last, now.saturating_add(self.patience));
+        if missing > 0 {
+            count(&mut self.stats.missing, missing as u64);
+            self.ask(now);
         }
     }
 

@@ -99,13 +99,17 @@ impl Receiver {
         }
     }
 
-    /// The sender will not send these again.
-    pub(super) fn give_up(&mut self, first: Sequence, last: Sequence) {
+    /// The sender will not send these again. Gives how many before them were not known to be missing; `ask`: when those
+    /// are asked for.
+    pub(super) fn give_up(&mut self, first: Sequence, last: Sequence, ask: Duration) -> usize {
         let from = usize::try_from(first.since(self.next)).unwrap_or(0);
-        let Ok(to) = usize::try_from(last.since(self.next)) else { return };
-        if to >= WINDOW {
-            return;
+        let Ok(to) = usize::try_from(last.since(self.next)) else { return 0 };
+        if to >= WINDOW || from > to {
+            return 0;
         }
+        let hole = from.saturating_sub(self.slots.len());
+        self.slots.extend((0..hole).map(|_| Slot::Missing { ask }));
+        self.missing = self.missing.saturating_add(hole);
         for slot in self.slots.iter_mut().take(to.saturating_add(1)).skip(from) {
             if matches!(slot, Slot::Missing { .. }) {
                 *slot = Slot::Gone;
@@ -115,6 +119,7 @@ impl Receiver {
         while self.slots.len() <= to {
             self.slots.push_back(Slot::Gone);
         }
+        hole
     }
 
     /// What is due. A packet is not held up by missing ones before it once its own time has come.

@@ -226,6 +226,27 @@ fn what_the_sender_has_dropped_is_not_asked_for() {
 }
 
 #[test]
+fn what_is_missing_before_what_the_sender_has_dropped_is_asked_for() {
+    let mut connection = connected();
+    connection.receive(ms(101), &data(0, ms(1), false));
+    sent(&mut connection);
+    let range = [(FIRST + 3).to_be_bytes(), (FIRST + 4).to_be_bytes()].concat();
+    connection.receive(ms(103), &Control::write(Kind::DropRequest, 5, 0, OURS, &range));
+    let asked: Vec<_> = sent(&mut connection).into_iter().filter(|(kind, ..)| *kind == Kind::Nak).collect();
+    assert_eq!(asked, [(Kind::Nak, 0, vec![(FIRST + 1) | 0x8000_0000, FIRST + 2])]);
+    connection.receive(ms(120), &data(1, ms(1), true));
+    connection.receive(ms(120), &data(2, ms(1), true));
+    connection.receive(ms(121), &data(5, ms(2), false));
+    let due = delivered(&mut connection, ms(302));
+    assert_eq!(due.iter().filter_map(number).collect::<Vec<_>>(), [0, 1, 2, 5]);
+    assert_eq!(due[3], Delivery::Lost(2));
+    // A range that ends before it begins is none.
+    let range = [(FIRST + 9).to_be_bytes(), (FIRST + 7).to_be_bytes()].concat();
+    connection.receive(ms(303), &Control::write(Kind::DropRequest, 5, 0, OURS, &range));
+    assert_eq!(connection.stats().missing, 2);
+}
+
+#[test]
 fn a_peer_that_left_or_went_silent_is_told_apart() {
     let mut connection = connected();
     connection.tick(ms(5_099));

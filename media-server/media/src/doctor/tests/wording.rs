@@ -43,7 +43,7 @@ fn software_is_recognized_by_its_metadata_first_and_its_agent_second() {
 
 #[test]
 fn every_finding_has_a_remedy_for_every_software() {
-    let wishes = remedy::Wishes::new(Span::from_millis(2000), &Pictures::default());
+    let wishes = remedy::Wishes::new(Span::from_millis(2000), &Pictures::default(), &Lines::default());
     for software in ALL {
         for code in Code::ALL {
             let text = remedy::of(code, software, &wishes);
@@ -54,7 +54,7 @@ fn every_finding_has_a_remedy_for_every_software() {
 
 #[test]
 fn keyframe_remedies_name_the_setting_and_its_value() {
-    let wishes = remedy::Wishes::new(Span::from_millis(2000), &Pictures::default());
+    let wishes = remedy::Wishes::new(Span::from_millis(2000), &Pictures::default(), &Lines::default());
     let said = |software| remedy::of(Code::KeyframesFar, software, &wishes);
     assert_eq!(said(Software::Ffmpeg), "ffmpeg: -g 60 -force_key_frames \"expr:gte(t,n_forced*2)\"");
     assert!(said(Software::GStreamer).contains("key-int-max="));

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use media::doctor::DoctorConfig;
 use media::ladder::Profile;
+use media::timeline::Counts;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use wire::rtmp::{CheckpointError, Event, Limits, Session};
 
-use super::media_messages::MediaMessages;
-use crate::admission::{self, FindingData};
-use crate::flight::Recording;
-use crate::ingest::checkup::Checkup;
+use super::checkup::Checkup;
+use super::rtmp::media_messages::MediaMessages;
+use super::transport_stream::TransportStream;
+use crate::admission::{self, FindingData, HealthData};
+use crate::flight::{Read, Recording};
 use crate::live::{Directory, Health, PublishError, PublishSpec, Publisher, Role, SessionInfo, Settings};
 use crate::metrics::Metrics;
 
@@ -71,19 +73,21 @@ pub async fn replay(
     settings: Settings,
 ) -> Result<Replayed, ReplayError> {
     let header = &recording.header;
-    if !matches!(header.protocol.as_str(), "rtmp" | "rtmps") {
-        return Err(ReplayError::Protocol(header.protocol.clone()));
-    }
-    let session = Session::resume(Limits::default(), &recording.checkpoint)?;
+    let (protocol, session) = match header.protocol.as_str() {
+        "rtmp" | "rtmps" => ("rtmp", Some(Session::resume(Limits::default(), &recording.checkpoint)?)),
+        "srt" => ("srt", None),
+        other => return Err(ReplayError::Protocol(other.to_owned())),
+    };
     let health = Arc::new(Health::default());
     let info = SessionInfo {
         session: header.session.clone(),
-        protocol: "rtmp",
+        protocol,
         client: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         agent: header.agent.clone(),
         since: SystemTime::now(),
         profile: "source".into(),
         health: Arc::clone(&health),
+        link: None,
         recorder: None,
     };
     let profile = Profile { passthrough: true, rungs: Vec::new() };
@@ -92,16 +96,32 @@ pub async fn replay(
     let ended = CancellationToken::new();
     let spec = PublishSpec { role: Role::Primary, session: info, profile, settings, ended };
     let publisher = directory.publish(name, spec, usize::MAX).await?;
-    let messages =
-        MediaMessages::new(publisher.start(), name.to_owned(), checkup, admission::Limits::default());
-    let mut replay = Replay { session, messages, publisher, health, out: Replayed::default() };
+    let (start, stream, limits) = (publisher.start(), name.to_owned(), admission::Limits::default());
+    let reader = match session {
+        Some(session) => {
+            Reader::Rtmp(Box::new((session, MediaMessages::new(start, stream, checkup, limits))))
+        }
+        None => Reader::TransportStream(Box::new(TransportStream::new(start, stream, checkup, limits))),
+    };
+    let mut replay = Replay { reader, publisher, health, out: Replayed::default() };
     replay.run(recording).await;
     Ok(replay.finish())
 }
 
+/// The protocol's own code.
+enum Reader {
+    Rtmp(Box<(Session, MediaMessages)>),
+    TransportStream(Box<TransportStream>),
+}
+
+/// Whether the recording goes on.
+enum Fed {
+    On,
+    Over,
+}
+
 struct Replay {
-    session: Session,
-    messages: MediaMessages,
+    reader: Reader,
     publisher: Publisher,
     health: Arc<Health>,
     out: Replayed,
@@ -114,21 +134,13 @@ impl Replay {
         for read in &recording.reads {
             let since = read.at.saturating_sub(first);
             let Some(arrived) = began.checked_add(since) else { return };
-            let fed = self.session.feed_slice(&read.bytes);
-            while let Some(event) = self.session.next() {
-                if matches!(event, Event::Unpublish) {
+            match self.reader.feed(read, arrived, &mut self.publisher) {
+                Ok(Fed::On) => {}
+                Ok(Fed::Over) => return,
+                Err(error) => {
+                    self.out.error = Some(error);
                     return;
                 }
-                if let Err(refusal) = self.messages.event(&event, arrived, &mut self.publisher) {
-                    self.out.error = Some(refusal.to_string());
-                    return;
-                }
-            }
-            // Nobody is there to be answered.
-            drop(self.session.output());
-            if let Err(error) = fed {
-                self.out.error = Some(error.to_string());
-                return;
             }
             self.check_up(arrived, since);
             self.publisher.caught_up().await;
@@ -136,7 +148,7 @@ impl Replay {
     }
 
     fn check_up(&mut self, arrived: Instant, since: Duration) {
-        if self.messages.check_up(arrived).is_none() {
+        if self.reader.check_up(arrived).is_none() {
             return;
         }
         for finding in self.health.findings().iter().map(FindingData::from) {
@@ -153,9 +165,47 @@ impl Replay {
         out.video_units = counters.video_units.load(Ordering::Relaxed);
         out.audio_units = counters.audio_units.load(Ordering::Relaxed);
         out.dropped = counters.dropped.load(Ordering::Relaxed);
-        let timeline = self.messages.repairs();
-        let kinds = timeline.iter().map(|(kind, n)| (kind.name(), n));
-        out.repairs = kinds.chain(self.session.stats().repairs.by_kind()).filter(|(_, n)| *n > 0).collect();
+        out.repairs = self.reader.repairs().filter(|(_, n)| *n > 0).collect();
         out
+    }
+}
+
+impl Reader {
+    fn feed(&mut self, read: &Read, arrived: Instant, publisher: &mut Publisher) -> Result<Fed, String> {
+        let (session, messages) = match self {
+            Self::TransportStream(media) => {
+                let fed = media.feed(read.bytes.clone(), arrived, publisher);
+                return fed.map(|()| Fed::On).map_err(|refusal| refusal.to_string());
+            }
+            Self::Rtmp(rtmp) => (&mut rtmp.0, &mut rtmp.1),
+        };
+        let fed = session.feed_slice(&read.bytes);
+        while let Some(event) = session.next() {
+            if matches!(event, Event::Unpublish) {
+                return Ok(Fed::Over);
+            }
+            messages.event(&event, arrived, publisher).map_err(|refusal| refusal.to_string())?;
+        }
+        // Nobody is there to be answered.
+        drop(session.output());
+        fed.map(|()| Fed::On).map_err(|error| error.to_string())
+    }
+
+    fn check_up(&mut self, now: Instant) -> Option<HealthData> {
+        match self {
+            Self::Rtmp(rtmp) => rtmp.1.check_up(now),
+            Self::TransportStream(media) => media.check_up(now),
+        }
+    }
+
+    /// Of the timestamps and of the wire, by kind.
+    fn repairs(&self) -> Box<dyn Iterator<Item = (&'static str, u64)> + '_> {
+        let named = |counts: &Counts| counts.iter().map(|(kind, n)| (kind.name(), n)).collect::<Vec<_>>();
+        match self {
+            Self::Rtmp(rtmp) => {
+                Box::new(named(rtmp.1.repairs()).into_iter().chain(rtmp.0.stats().repairs.by_kind()))
+            }
+            Self::TransportStream(media) => Box::new(named(media.repairs()).into_iter()),
+        }
     }
 }

@@ -1,0 +1,93 @@
+//! What a caller's connection counts, as the API, the metrics and the doctor have it.
+
+use std::time::Duration;
+
+use media::Span;
+use media::doctor::Line;
+use wire::srt::Stats;
+
+use crate::live::LinkState;
+use crate::metrics::{LinkKind, LinkLabels, Links, Metrics};
+
+/// Packets by what became of them.
+pub(super) fn kinds(stats: &Stats) -> [(&'static str, u64); 7] {
+    [
+        ("received", stats.packets),
+        ("missing", stats.missing),
+        ("recovered", stats.recovered),
+        ("too-late", stats.too_late),
+        ("retransmitted", stats.retransmitted),
+        ("redundant", stats.redundant),
+        ("undecryptable", stats.undecryptable),
+    ]
+}
+
+/// The metrics of one line: there while it is.
+pub(super) struct Gauges {
+    links: Links,
+    labels: LinkLabels,
+}
+
+impl Gauges {
+    pub(super) fn new(metrics: &Metrics, labels: LinkLabels) -> Self {
+        Self { links: metrics.links.clone(), labels }
+    }
+
+    fn kind(&self, kind: &'static str) -> LinkKind {
+        LinkKind { stream: self.labels.stream.clone(), session: self.labels.session.clone(), kind }
+    }
+
+    pub(super) fn set(&self, stats: &Stats) {
+        let (links, labels) = (&self.links, &self.labels);
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        links.round_trip.get_or_create(labels).set(stats.round_trip.as_secs_f64());
+        links.latency.get_or_create(labels).set(stats.latency.as_secs_f64());
+        links.waiting.get_or_create(labels).set(signed(stats.waiting as u64));
+        links.bitrate.get_or_create(labels).set(signed(stats.bitrate));
+        for (kind, count) in kinds(stats) {
+            links.packets.get_or_create(&self.kind(kind)).set(signed(count));
+        }
+    }
+}
+
+impl Drop for Gauges {
+    fn drop(&mut self) {
+        let (links, labels) = (&self.links, &self.labels);
+        links.round_trip.remove(labels);
+        links.latency.remove(labels);
+        links.waiting.remove(labels);
+        links.bitrate.remove(labels);
+        for (kind, _) in kinds(&Stats::default()) {
+            links.packets.remove(&self.kind(kind));
+        }
+    }
+}
+
+pub(super) fn state(stats: &Stats, key_bits: usize) -> LinkState {
+    LinkState {
+        round_trip: stats.round_trip,
+        variance: stats.variance,
+        latency: stats.latency,
+        waiting: stats.waiting,
+        bitrate: stats.bitrate,
+        key_bits,
+        packets: stats.packets,
+        missing: stats.missing,
+        recovered: stats.recovered,
+        retransmitted: stats.retransmitted,
+        too_late: stats.too_late,
+        redundant: stats.redundant,
+        undecryptable: stats.undecryptable,
+    }
+}
+
+pub(super) fn line(stats: &Stats) -> Line {
+    let span = |time: Duration| Span::from_millis(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+    Line {
+        round_trip: span(stats.round_trip),
+        latency: span(stats.latency),
+        packets: stats.packets,
+        missing: stats.missing,
+        lost: stats.too_late,
+    }
+}
