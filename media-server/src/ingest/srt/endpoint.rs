@@ -233,10 +233,11 @@ impl Endpoint {
             agent,
         };
         self.next_id = self.next_id.wrapping_add(1).max(1);
-        let (desk, id, halt) = (self.desk.clone(), self.next_id, CancellationToken::new());
+        let (desk, id, zero) = (self.desk.clone(), self.next_id, self.zero);
+        let halt = CancellationToken::new();
         let request = Arc::from(request);
         let task = self.asking.spawn(async move {
-            let entered = let_in(&desk, Arc::clone(&request), asking, id, halt.clone()).await;
+            let entered = let_in(&desk, Arc::clone(&request), asking, (id, zero), halt.clone()).await;
             let guards = Guards { waiting: Some(waiting), _permit: permit };
             Answered { request, id, halt, entered, guards }
         });
@@ -283,7 +284,7 @@ impl Endpoint {
             let Some(line) = self.lines.get_mut(&id) else { continue };
             self.schedule.remove(&(line.due, id));
             let over = line.caller.turn(now, at);
-            while let Some(datagram) = line.caller.connection.transmit() {
+            while let Some(datagram) = line.caller.connection.transmit(at) {
                 send(&self.socket, line.to, &datagram);
             }
             match over {
@@ -300,8 +301,9 @@ impl Endpoint {
         let Some(mut line) = self.lines.remove(&id) else { return };
         self.ids.remove(&line.peer);
         self.schedule.remove(&(line.due, id));
-        line.caller.end(why, Instant::now(), self.at());
-        while let Some(datagram) = line.caller.connection.transmit() {
+        let at = self.at();
+        line.caller.end(why, Instant::now(), at);
+        while let Some(datagram) = line.caller.connection.transmit(at) {
             send(&self.socket, line.to, &datagram);
         }
         self.desk.metrics.srt_connections.dec();

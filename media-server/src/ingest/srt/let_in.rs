@@ -1,6 +1,7 @@
 //! May this caller in: admission, its passphrase, a stream for it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use wire::srt::{Accept, Connection, Passphrase, Reject, Request};
@@ -50,13 +51,14 @@ impl Turned {
     }
 }
 
-/// Asks for everything that a caller needs. `socket` is our socket id for it, `halt` is cancelled when the stream no
+/// Asks for everything that a caller needs. `socket` is our socket id for it, `zero` that of its
+/// connection's times, `halt` is cancelled when the stream no
 /// longer wants it. The passphrase is checked before a stream is touched: who has it not is nobody's publisher.
 pub(super) async fn let_in(
     desk: &Desk,
     request: Arc<Request>,
     asking: Asking,
-    socket: u32,
+    (socket, zero): (u32, Instant),
     halt: CancellationToken,
 ) -> Result<Entered, Turned> {
     let allowed = ask(desk, asking).await?;
@@ -66,9 +68,12 @@ pub(super) async fn let_in(
     if request.is_encrypted() && passphrase.is_none() {
         return Err(Turned::Encrypts);
     }
-    let terms = Accept { socket, latency: rules.srt.latency, passphrase };
+    let mut entropy = [0; 32];
+    rand::fill(&mut entropy);
+    let latency = rules.srt.latency;
+    let terms = Accept { socket, latency, peer_latency: latency, passphrase, entropy };
     // A key is derived in a millisecond of work: not on the thread that others' media pass through.
-    let accepted = tokio::task::spawn_blocking(move || request.accept(&terms));
+    let accepted = tokio::task::spawn_blocking(move || request.accept(zero.elapsed(), &terms));
     let connection = accepted.await.map_err(|_| Turned::Unchecked)?.map_err(Turned::Passphrase)?;
     let link = Arc::new(Link::default());
     let admitted = begin(desk, allowed, Some(Arc::clone(&link)), halt).await?;

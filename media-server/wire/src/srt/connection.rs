@@ -6,10 +6,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use core::time::Duration;
 
 use super::clock::{DeliveryClock, micros};
-use super::crypto::Keys;
+use super::crypto::{Keys, REFRESH};
 use super::estimate::{Rate, RoundTrip, share};
 use super::packet::{Control, Data, HEADER, Kind, Packet};
 use super::receiver::{Due, Receiver, Taken};
+use super::sender::Sender;
+use super::sending::Following;
 use super::sequence::Sequence;
 use crate::cursor::Cursor;
 
@@ -31,7 +33,7 @@ const MOST_OUT: usize = 256;
 const REORDERING: Duration = Duration::from_millis(10);
 
 /// Control messages for keys (3.2.2): asked, answered.
-const KEYS_ASKED: u16 = 3;
+pub(super) const KEYS_ASKED: u16 = 3;
 const KEYS_ANSWERED: u16 = 4;
 
 /// Why a connection is over.
@@ -73,6 +75,14 @@ pub struct Stats {
     pub beyond: u64,
     /// Packets that could not be decrypted.
     pub undecryptable: u64,
+    /// Data packets that we sent, those that were sent again among them.
+    pub sent: u64,
+    /// Of those, sent again.
+    pub sent_again: u64,
+    /// Packets of ours that were given up: too old, and not acknowledged.
+    pub given_up: u64,
+    /// Packets of ours that wait to be acknowledged.
+    pub unacknowledged: usize,
     /// Control packets that made no sense.
     pub malformed: u64,
     /// Round trip time.
@@ -87,7 +97,7 @@ pub struct Stats {
     pub bitrate: u64,
 }
 
-fn count(counter: &mut u64, by: u64) {
+pub(super) fn count(counter: &mut u64, by: u64) {
     *counter = counter.saturating_add(by);
 }
 
@@ -95,30 +105,41 @@ fn count(counter: &mut u64, by: u64) {
 #[derive(Debug)]
 pub(super) struct Agreed {
     pub(super) peer: u32,
+    /// Zero of the timestamps that we send.
+    pub(super) began: Duration,
+    /// The first number that comes, and the first that we send.
     pub(super) first: Sequence,
+    pub(super) sends_from: Sequence,
+    /// What we hold back, and what the peer does.
     pub(super) latency: Duration,
+    pub(super) peer_latency: Duration,
     pub(super) keys: Option<Keys>,
-    /// Timestamp of the handshake that asked.
+    /// Timestamp of the peer's handshake.
     pub(super) timestamp: u32,
-    /// The answer to it, given again whenever it is asked again.
-    pub(super) answer: Bytes,
+    /// A listener's answer to it, given again whenever it is asked again.
+    pub(super) answer: Option<Bytes>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Connection {
-    peer: u32,
-    began: Duration,
-    answer: Bytes,
-    keys: Option<Keys>,
+    pub(super) peer: u32,
+    pub(super) began: Duration,
+    answer: Option<Bytes>,
+    pub(super) keys: Option<Keys>,
+    pub(super) sender: Sender,
+    /// Packets that were encrypted with the present key, how many one is good for, and the key that follows.
+    pub(super) encrypted: u32,
+    pub(super) refresh: u32,
+    pub(super) following: Option<Following>,
     clock: DeliveryClock,
     receiver: Receiver,
-    round_trip: RoundTrip,
+    pub(super) round_trip: RoundTrip,
     rate: Rate,
-    stats: Stats,
-    out: VecDeque<Bytes>,
+    pub(super) stats: Stats,
+    pub(super) out: VecDeque<Bytes>,
     heard: Duration,
-    said: Duration,
+    pub(super) said: Duration,
     /// The number that was acknowledged last, and how often acknowledgements were sent.
     acked: Sequence,
     acks: u32,
@@ -128,18 +149,22 @@ pub struct Connection {
     since_ack: u32,
     /// What is missing is given so long before it is asked for: packets that overtake each other.
     patience: Duration,
-    closed: Option<Closed>,
+    pub(super) closed: Option<Closed>,
 }
 
 impl Connection {
     pub(super) fn new(now: Duration, agreed: Agreed) -> Self {
         let stats = Stats { latency: agreed.latency, ..Stats::default() };
-        Self {
+        let mut connection = Self {
             peer: agreed.peer,
-            began: now,
-            out: VecDeque::from([agreed.answer.clone()]),
+            began: agreed.began,
+            out: VecDeque::new(),
             answer: agreed.answer,
             keys: agreed.keys,
+            sender: Sender::new(agreed.began, agreed.sends_from, agreed.peer_latency),
+            encrypted: 0,
+            refresh: REFRESH,
+            following: None,
             clock: DeliveryClock::new(now, agreed.timestamp, agreed.latency),
             receiver: Receiver::new(agreed.first),
             round_trip: RoundTrip::default(),
@@ -154,6 +179,15 @@ impl Connection {
             since_ack: 0,
             patience: Duration::ZERO,
             closed: None,
+        };
+        connection.answer(agreed.began);
+        connection
+    }
+
+    /// A listener's answer: its timestamp is of now, so that the caller knows our clock.
+    fn answer(&mut self, now: Duration) {
+        if let Some(answer) = self.answer.clone() {
+            self.say(now, Kind::Handshake, 0, &answer);
         }
     }
 
@@ -178,6 +212,7 @@ impl Connection {
             round_trip: self.round_trip.value,
             variance: self.round_trip.variance,
             waiting: self.receiver.waiting().0,
+            unacknowledged: self.sender.waiting(),
             bitrate: u64::from(self.rate.last.1).saturating_mul(8),
             ..self.stats
         }
@@ -235,7 +270,7 @@ impl Connection {
     fn control(&mut self, now: Duration, control: &Control) {
         match control.kind {
             // The answer was lost.
-            Kind::Handshake => self.push(self.answer.clone()),
+            Kind::Handshake => self.answer(now),
             Kind::AckAck => self.ack_ack(now, control),
             Kind::DropRequest => {
                 let mut cursor = Cursor::new(&control.body);
@@ -248,7 +283,10 @@ impl Connection {
             }
             Kind::Shutdown => self.closed = Some(Closed::Left),
             Kind::User(KEYS_ASKED) => self.refresh_keys(now, &control.body),
-            Kind::KeepAlive | Kind::Ack | Kind::Nak | Kind::CongestionWarning | Kind::PeerError => {}
+            Kind::User(KEYS_ANSWERED) => self.keys_answered(&control.body),
+            Kind::Ack => self.acknowledged(now, control),
+            Kind::Nak => self.missed(control),
+            Kind::KeepAlive | Kind::CongestionWarning | Kind::PeerError => {}
             Kind::User(_) | Kind::Other(_) => count(&mut self.stats.malformed, 1),
         }
     }
@@ -284,7 +322,8 @@ impl Connection {
         let ack = (self.since_ack > 0 || self.acked != self.receiver.whole_until()).then_some(self.ack_at);
         let keep_alive = self.said.saturating_add(KEEP_ALIVE);
         let silent = self.heard.saturating_add(SILENCE);
-        let rest = [ack, self.receiver.ask_at(), self.receiver.due_at()].into_iter().flatten();
+        let sends = self.sender.due_at();
+        let rest = [ack, self.receiver.ask_at(), self.receiver.due_at(), sends].into_iter().flatten();
         rest.fold(keep_alive.min(silent), Duration::min)
     }
 
@@ -298,6 +337,7 @@ impl Connection {
             return;
         }
         self.ask(now);
+        self.forget(now);
         if now >= self.ack_at && (self.since_ack > 0 || self.acked != self.receiver.whole_until()) {
             self.ack(now);
         }
@@ -315,11 +355,6 @@ impl Connection {
                 Delivery::Lost(packets)
             }
         })
-    }
-
-    /// The next datagram for the peer.
-    pub fn transmit(&mut self) -> Option<Bytes> {
-        self.out.pop_front()
     }
 
     /// Says goodbye.
@@ -390,7 +425,7 @@ impl Connection {
         }
     }
 
-    fn say(&mut self, now: Duration, kind: Kind, info: u32, body: &[u8]) {
+    pub(super) fn say(&mut self, now: Duration, kind: Kind, info: u32, body: &[u8]) {
         self.said = now;
         let timestamp = micros(now.saturating_sub(self.began)) as u32;
         self.push(Control::write(kind, info, timestamp, self.peer, body));

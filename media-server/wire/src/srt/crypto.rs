@@ -2,10 +2,12 @@
 
 use aes::cipher::{InnerIvInit as _, KeyInit as _, StreamCipher as _, StreamCipherCoreWrapper};
 use aes::{Aes128, Aes192, Aes256};
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use ctr::CtrCore;
 use ctr::flavors::Ctr128BE;
+use hmac::{Hmac, Mac};
 use sha1::Sha1;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::packet::Key;
@@ -79,9 +81,19 @@ impl Cipher {
     }
 }
 
-/// The keys of one direction. Both may be in use while one follows the other.
+/// Packets that are encrypted with one key before another follows, and how long before that the other is told (6.1.6,
+/// as libsrt).
+pub(super) const REFRESH: u32 = 1 << 25;
+pub(super) const ANNOUNCE: u32 = 1 << 12;
+
+/// The keys of a connection. Both may be in use while one follows the other.
 pub(super) struct Keys {
     passphrase: Passphrase,
+    /// What we send is encrypted with this one.
+    sending: Key,
+    /// Keys that we make come of it.
+    seed: Zeroizing<[u8; 32]>,
+    made: u32,
     even: Option<Cipher>,
     odd: Option<Cipher>,
     salt: [u8; 16],
@@ -97,11 +109,79 @@ impl core::fmt::Debug for Keys {
 
 impl Keys {
     /// Reads the key material of a handshake.
-    pub(super) fn unwrap(passphrase: &Passphrase, material: &[u8]) -> Result<Self, KeyError> {
-        let mut keys =
-            Self { passphrase: passphrase.clone(), even: None, odd: None, salt: [0; 16], length: 0 };
+    /// Keys that we make ourselves come of `seed`.
+    pub(super) fn unwrap(passphrase: &Passphrase, material: &[u8], seed: [u8; 32]) -> Result<Self, KeyError> {
+        let mut keys = Self::none(passphrase, seed);
         keys.refresh(material)?;
+        keys.sending = if keys.even.is_some() { Key::Even } else { Key::Odd };
         Ok(keys)
+    }
+
+    fn none(passphrase: &Passphrase, seed: [u8; 32]) -> Self {
+        Self {
+            passphrase: passphrase.clone(),
+            sending: Key::Even,
+            seed: Zeroizing::new(seed),
+            made: 0,
+            even: None,
+            odd: None,
+            salt: [0; 16],
+            length: 0,
+        }
+    }
+
+    /// Makes a caller's key of `bits`; with it the material that tells the other side. None: no such length.
+    pub(super) fn make(passphrase: &Passphrase, bits: usize, seed: [u8; 32]) -> Option<(Self, Bytes)> {
+        let mut keys = Self::none(passphrase, seed);
+        keys.length = [16_usize, 24, 32].into_iter().find(|bytes| bytes.saturating_mul(8) == bits)?;
+        keys.salt = *keys.derive(b"salt").first_chunk()?;
+        // The first key that is made is for the other place.
+        keys.sending = Key::Odd;
+        let material = keys.follow()?;
+        keys.switch();
+        Some((keys, material))
+    }
+
+    fn derive(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+        let Ok(mut mac) = <Hmac<Sha256> as Mac>::new_from_slice(&*self.seed) else {
+            return Zeroizing::new([0; 32]);
+        };
+        mac.update(purpose);
+        mac.update(&self.made.to_be_bytes());
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    }
+
+    /// Makes the key that follows on the one that we send with; the material that tells the other side of it.
+    pub(super) fn follow(&mut self) -> Option<Bytes> {
+        self.made = self.made.saturating_add(1);
+        let derived = self.derive(b"key");
+        let plain = derived.get(..self.length)?;
+        let cipher = Cipher::new(plain)?;
+        let which = match self.sending {
+            Key::Even => {
+                self.odd = Some(cipher);
+                2
+            }
+            Key::Odd => {
+                self.even = Some(cipher);
+                1
+            }
+        };
+        wrap(&self.passphrase, self.salt, which, plain)
+    }
+
+    /// What follows is sent with the key that was made last.
+    pub(super) fn switch(&mut self) {
+        self.sending = match self.sending {
+            Key::Even => Key::Odd,
+            Key::Odd => Key::Even,
+        };
+    }
+
+    /// Encrypts a payload. None: there is no key for it.
+    pub(super) fn encrypt(&self, sequence: Sequence, payload: Bytes) -> Option<(Key, Bytes)> {
+        // Counter mode is its own inverse.
+        Some((self.sending, self.decrypt(self.sending, sequence, payload)?))
     }
 
     /// Takes in key material that follows; keys that it does not name stay.
@@ -199,6 +279,30 @@ impl<'a> Material<'a> {
     }
 }
 
+/// A key material message of one key: `which` is 1 for even, 2 for odd.
+fn wrap(passphrase: &Passphrase, salt: [u8; 16], which: u8, plain: &[u8]) -> Option<Bytes> {
+    let (_, half) = salt.split_at(8);
+    let mut derived = Zeroizing::new([0_u8; 32]);
+    let key = derived.get_mut(..plain.len())?;
+    pbkdf2::pbkdf2_hmac::<Sha1>(passphrase.0.as_bytes(), half, ROUNDS, key);
+    let mut wrapped = vec![0; plain.len().saturating_add(CHECK)];
+    let key = &*key;
+    let done = match plain.len() {
+        16 => aes_kw::KekAes128::try_from(key).map(|kek| kek.wrap(plain, &mut wrapped)),
+        24 => aes_kw::KekAes192::try_from(key).map(|kek| kek.wrap(plain, &mut wrapped)),
+        _ => aes_kw::KekAes256::try_from(key).map(|kek| kek.wrap(plain, &mut wrapped)),
+    };
+    done.ok()?.ok()?;
+    let mut out = BytesMut::with_capacity(wrapped.len().saturating_add(32));
+    out.extend_from_slice(&SIGNED);
+    // No hint at the key-encrypting key; no authentication; a transport stream over SRT.
+    out.extend_from_slice(&[which, 0, 0, 0, 0, CTR, 0, 2, 0, 0, 0, 4]);
+    out.put_u8((plain.len() / 4) as u8);
+    out.extend_from_slice(&salt);
+    out.extend_from_slice(&wrapped);
+    Some(out.freeze())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -239,7 +343,7 @@ mod tests {
     fn keys_of_every_length_come_out_as_they_went_in() {
         for length in [16, 24, 32] {
             let key = vec![7; length];
-            let keys = Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&key])).unwrap();
+            let keys = Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&key]), [1; 32]).unwrap();
             assert_eq!(keys.bits(), length * 8);
             let secret = encrypt(&keys, Key::Even, 5, b"a transport packet");
             assert_ne!(&secret[..], b"a transport packet");
@@ -255,7 +359,8 @@ mod tests {
 
     #[test]
     fn a_key_that_follows_is_used_beside_the_one_before() {
-        let mut keys = Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&[1; 16]])).unwrap();
+        let mut keys =
+            Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&[1; 16]]), [1; 32]).unwrap();
         let before = encrypt(&keys, Key::Even, 9, b"payload");
         keys.refresh(&material("correct horse", 2, &[&[2; 16]])).unwrap();
         assert_eq!(encrypt(&keys, Key::Even, 9, b"payload"), before);
@@ -267,11 +372,40 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_we_make_are_the_other_sides_too_and_follow_on_each_other() {
+        for bits in [128, 192, 256] {
+            let (mut ours, material) = Keys::make(&passphrase(), bits, [9; 32]).unwrap();
+            let mut theirs = Keys::unwrap(&passphrase(), &material, [1; 32]).unwrap();
+            assert_eq!((ours.bits(), theirs.bits()), (bits, bits));
+            let sent = |ours: &Keys, theirs: &Keys, number: u32| {
+                let plain = Bytes::from_static(b"a transport packet");
+                let (key, secret) = ours.encrypt(Sequence::new(number), plain).unwrap();
+                assert_ne!(&secret[..], b"a transport packet");
+                assert_eq!(
+                    &theirs.decrypt(key, Sequence::new(number), secret).unwrap()[..],
+                    b"a transport packet"
+                );
+                key
+            };
+            let first = sent(&ours, &theirs, 1);
+            theirs.refresh(&ours.follow().unwrap()).unwrap();
+            assert_eq!(sent(&ours, &theirs, 2), first, "told, and not yet in use");
+            ours.switch();
+            assert_ne!(sent(&ours, &theirs, 3), first);
+            theirs.refresh(&ours.follow().unwrap()).unwrap();
+            ours.switch();
+            assert_eq!(sent(&ours, &theirs, 4), first);
+        }
+        assert!(Keys::make(&passphrase(), 100, [9; 32]).is_none());
+    }
+
+    #[test]
     fn another_passphrase_opens_nothing_and_changes_nothing() {
-        let mut keys = Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&[1; 16]])).unwrap();
+        let mut keys =
+            Keys::unwrap(&passphrase(), &material("correct horse", 1, &[&[1; 16]]), [1; 32]).unwrap();
         let before = encrypt(&keys, Key::Even, 9, b"payload");
         let foreign = material("battery staple", 1, &[&[1; 16]]);
-        assert_eq!(Keys::unwrap(&passphrase(), &foreign).unwrap_err(), KeyError::BadSecret);
+        assert_eq!(Keys::unwrap(&passphrase(), &foreign, [1; 32]).unwrap_err(), KeyError::BadSecret);
         assert_eq!(keys.refresh(&foreign), Err(KeyError::BadSecret));
         assert_eq!(encrypt(&keys, Key::Even, 9, b"payload"), before);
         assert!(Passphrase::new("too short").is_none() && Passphrase::new(&"x".repeat(80)).is_none());
@@ -283,7 +417,7 @@ mod tests {
             let mut all = if good { material("correct horse", 1, &[&[1; 16]]) } else { Vec::new() };
             all.truncate(bytes.len());
             all.extend(bytes);
-            let _taken = Keys::unwrap(&passphrase(), &all).is_ok();
+            let _taken = Keys::unwrap(&passphrase(), &all, [1; 32]).is_ok();
         }
     }
 }

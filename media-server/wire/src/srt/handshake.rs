@@ -28,6 +28,7 @@ const SID: u16 = 5;
 /// Which extension blocks there are (table 2).
 const HAS_HSREQ: u16 = 1;
 const HAS_KMREQ: u16 = 2;
+const HAS_CONFIG: u16 = 4;
 
 /// Flags of the handshake extension (table 6).
 pub(super) mod flag {
@@ -38,6 +39,8 @@ pub(super) mod flag {
     pub(crate) const PERIODIC_NAK: u32 = 0x10;
     pub(crate) const RETRANSMIT: u32 = 0x20;
     pub(crate) const STREAM: u32 = 0x40;
+    /// What we offer.
+    pub(crate) const ALL: u32 = TSBPD_SENDER | TSBPD_RECEIVER | TOO_LATE_DROP | PERIODIC_NAK | RETRANSMIT;
 }
 
 /// Why a caller is turned away: what its library shows.
@@ -92,6 +95,24 @@ impl Reject {
             Self::Conflict => 1409,
             Self::Gateway => 1502,
         }
+    }
+}
+
+/// A rejection's code in plain words, with what to do.
+pub(super) fn refusal(code: u32) -> &'static str {
+    match code {
+        3 | 1402 => "it has no room; try again later",
+        8 => "it does not take this version of SRT",
+        10 => "its passphrase is another",
+        11 => "one side encrypts and the other does not: set the passphrase on both, or on neither",
+        12 => "it wants another transmission mode",
+        1400 | 1405 => "it does not understand the stream id",
+        1401 => "the key is not known there",
+        1403 => "the key may not do this",
+        1404 => "there is no such stream",
+        1409 => "somebody publishes there already",
+        1500.. => "it failed on its own side; try again later",
+        _ => "it gave no reason that is known",
     }
 }
 
@@ -166,7 +187,11 @@ impl Handshake {
         let mut out = BytesMut::with_capacity(256);
         out.put_u32(self.version);
         out.put_u16(self.encryption);
-        let blocks = [(HAS_HSREQ, self.hello.is_some()), (HAS_KMREQ, self.keys.is_some())];
+        let blocks = [
+            (HAS_HSREQ, self.hello.is_some()),
+            (HAS_KMREQ, self.keys.is_some()),
+            (HAS_CONFIG, self.stream_id.is_some()),
+        ];
         let blocks =
             blocks.into_iter().filter(|(_, there)| *there).fold(self.extension, |all, (bit, _)| all | bit);
         out.put_u16(blocks);
@@ -186,6 +211,14 @@ impl Handshake {
             out.put_u16(if answer { KMRSP } else { KMREQ });
             out.put_u16(u16::try_from(keys.len() / 4).unwrap_or_default());
             out.put_slice(keys);
+        }
+        if let Some(id) = &self.stream_id {
+            let words = id.as_bytes().chunks(4);
+            out.put_u16(SID);
+            out.put_u16(u16::try_from(words.len()).unwrap_or_default());
+            for word in words {
+                (0..4).rev().for_each(|at| out.put_u8(word.get(at).copied().unwrap_or_default()));
+            }
         }
         out.freeze()
     }

@@ -60,8 +60,12 @@ pub struct Accept {
     pub socket: u32,
     /// What is held back at least; the caller may ask for more.
     pub latency: Duration,
+    /// What the caller is to hold back at least of what it is sent.
+    pub peer_latency: Duration,
     /// The passphrase that it must have. None: it must not encrypt.
     pub passphrase: Option<Passphrase>,
+    /// 32 random bytes that nobody else has: keys that follow on the caller's come of them.
+    pub entropy: [u8; 32],
 }
 
 impl Listener {
@@ -182,12 +186,12 @@ impl Request {
         rejection(&self.handshake, reason)
     }
 
-    /// Lets it in; what is to be sent to it is in the connection. An error is to be given to [`Self::reject`].
-    pub fn accept(&self, accept: &Accept) -> Result<Connection, Reject> {
+    /// Lets it in at `now`; what is to be sent to it is in the connection. An error is to be given to [`Self::reject`].
+    pub fn accept(&self, now: Duration, accept: &Accept) -> Result<Connection, Reject> {
         let keys = match (&accept.passphrase, &self.handshake.keys) {
             (None, None) => None,
             (Some(passphrase), Some(material)) => {
-                Some(Keys::unwrap(passphrase, material).map_err(|error| match error {
+                Some(Keys::unwrap(passphrase, material, accept.entropy).map_err(|error| match error {
                     KeyError::BadSecret => Reject::BadSecret,
                     KeyError::Malformed => Reject::Rogue,
                 })?)
@@ -197,17 +201,14 @@ impl Request {
         let asked = Duration::from_millis(u64::from(self.hello.sender_delay));
         let latency = accept.latency.max(asked);
         let millis = u16::try_from(latency.as_millis()).unwrap_or(u16::MAX);
+        let peer_millis =
+            self.hello.receiver_delay.max(u16::try_from(accept.peer_latency.as_millis()).unwrap_or(u16::MAX));
         let crypt = if keys.is_some() { flag::CRYPT } else { 0 };
         let hello = Hello {
             version: VERSION,
-            flags: flag::TSBPD_SENDER
-                | flag::TSBPD_RECEIVER
-                | flag::TOO_LATE_DROP
-                | flag::PERIODIC_NAK
-                | flag::RETRANSMIT
-                | crypt,
+            flags: flag::ALL | crypt,
             receiver_delay: millis,
-            sender_delay: self.hello.receiver_delay,
+            sender_delay: peer_millis,
         };
         let answer = Handshake {
             version: V5,
@@ -226,11 +227,15 @@ impl Request {
         };
         let agreed = Agreed {
             peer: self.handshake.socket,
+            began: now,
             first: Sequence::new(self.handshake.sequence),
+            // As libsrt: both sides count from the same number.
+            sends_from: Sequence::new(self.handshake.sequence),
             latency: Duration::from_millis(u64::from(millis)),
+            peer_latency: Duration::from_millis(u64::from(peer_millis)),
             keys,
             timestamp: self.timestamp,
-            answer: wrap(self.handshake.socket, &answer.write(true)),
+            answer: Some(answer.write(true)),
         };
         Ok(Connection::new(self.at, agreed))
     }

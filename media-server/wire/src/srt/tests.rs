@@ -79,15 +79,15 @@ fn request(handshake: &Handshake, id: &str) -> Box<Request> {
 }
 
 fn terms(latency: u64) -> Accept {
-    Accept { socket: OURS, latency: ms(latency), passphrase: None }
+    Accept { socket: OURS, latency: ms(latency), peer_latency: ms(120), passphrase: None, entropy: [3; 32] }
 }
 
 /// A connection of a latency of 200 ms, which the caller asked for.
 fn connected() -> Connection {
     let request = request(&asking(cookie(&listener(), ms(50))), "publish/sk_1");
     assert_eq!(request.stream_id().unwrap().resource, "sk_1");
-    let mut connection = request.accept(&terms(120)).unwrap();
-    let answer = answered(&connection.transmit().unwrap());
+    let mut connection = request.accept(ms(100), &terms(120)).unwrap();
+    let answer = answered(&connection.transmit(ms(100)).unwrap());
     let hello = answer.hello.unwrap();
     assert_eq!((answer.kind, answer.socket, hello.receiver_delay), (CONCLUSION, OURS, 200));
     connection
@@ -104,9 +104,10 @@ fn data(n: u32, at: Duration, again: bool) -> Bytes {
     out.freeze()
 }
 
+/// What was said by now; data are not asked for.
 fn sent(connection: &mut Connection) -> Vec<(Kind, u32, Vec<u32>)> {
     let mut all = Vec::new();
-    while let Some(datagram) = connection.transmit() {
+    while let Some(datagram) = connection.transmit(ms(100)) {
         let Some(Packet::Control(control)) = Packet::parse(&datagram) else { panic!("{datagram:?}") };
         let words = control.body.as_chunks::<4>().0.iter().map(|four| u32::from_be_bytes(*four)).collect();
         all.push((control.kind, control.info, words));
@@ -146,7 +147,7 @@ fn a_caller_is_turned_away_with_the_reason() {
     let Greeting::Answer(answer) = listener().greet(ms(60), from(), &old) else { panic!() };
     assert_eq!(answered(&answer).kind, 1008);
     let needs = Accept { passphrase: Passphrase::new(PASSPHRASE), ..terms(120) };
-    assert_eq!(request(&asked, "publish/k").accept(&needs).unwrap_err(), Reject::Unsecure);
+    assert_eq!(request(&asked, "publish/k").accept(ms(100), &needs).unwrap_err(), Reject::Unsecure);
 }
 
 #[test]
