@@ -7,6 +7,7 @@
 pub mod config;
 pub mod flight;
 pub mod metrics;
+pub mod transport;
 pub mod web;
 
 pub mod admission;

@@ -103,6 +103,8 @@ pub struct Metrics {
     pub rtmp_closed: Family<Outcome, Counter>,
     /// SRT callers that publish.
     pub srt_connections: Gauge,
+    /// SRT callers that are sent a stream.
+    pub srt_players: Gauge,
     /// SRT callers by how they ended.
     pub srt_closed: Family<Outcome, Counter>,
     /// SRT data packets by what became of them.
@@ -161,6 +163,7 @@ impl Metrics {
             rtmp_connections: Gauge::default(),
             rtmp_closed: Family::default(),
             srt_connections: Gauge::default(),
+            srt_players: Gauge::default(),
             srt_closed: Family::default(),
             srt_packets: Family::default(),
             links: Links::default(),
@@ -190,6 +193,7 @@ impl Metrics {
         r.register("rtmp_connections", "Open RTMP connections", self.rtmp_connections.clone());
         r.register("rtmp_closed", "RTMP connections by how they ended", self.rtmp_closed.clone());
         r.register("srt_connections", "SRT callers that publish", self.srt_connections.clone());
+        r.register("srt_players", "SRT callers that are sent a stream", self.srt_players.clone());
         r.register("srt_closed", "SRT callers by how they ended", self.srt_closed.clone());
         r.register("srt_packets", "SRT data packets by what became of them", self.srt_packets.clone());
         r.register("srt_strays", "Datagrams at the SRT port that belong to nobody", self.srt_strays.clone());

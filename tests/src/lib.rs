@@ -16,6 +16,7 @@ pub mod program;
 pub mod publisher;
 pub mod rtmp_url;
 pub mod settings;
+pub mod transport_stream;
 pub mod vigil;
 pub mod wait;
 pub mod world;

@@ -76,7 +76,8 @@ async fn callers_that_are_not_let_in_are_told_and_the_others_go_on() -> Result<(
     }
     first.program.must_run()?;
     let metrics = world.media.metrics().await?;
-    assert_eq!(metrics.sum("weir_srt_closed_total", &["outcome=\"refused\""]), Some(4.0));
+    assert_eq!(metrics.sum("weir_srt_closed_total", &["outcome=\"refused\""]), Some(3.0));
+    assert_eq!(metrics.sum("weir_srt_closed_total", &["outcome=\"sends\""]), Some(1.0), "it asked to play");
     Ok(())
 }
 

@@ -66,6 +66,23 @@ fn object_name(object_type: u32) -> &'static str {
     }
 }
 
+/// The ADTS header of an empty frame (ISO/IEC 13818-7 6.2) for frames of this configuration. None: it cannot be read, or
+/// ADTS cannot say it.
+pub fn adts_header(config: &[u8]) -> Option<[u8; 7]> {
+    let read = Config::parse(config).ok()?;
+    let profile = u8::try_from(read.object_type.checked_sub(1)?).ok().filter(|profile| *profile < 4)?;
+    let rate = u8::try_from(RATES.iter().position(|rate| *rate == read.core_rate)?).ok()?;
+    // With parametric stereo the core is mono. A layout is 1 to 7; 7 has eight channels.
+    let layout = match if read.ps { 1 } else { read.channels } {
+        8 => 7,
+        channels @ 1..=6 => channels as u8,
+        _ => return None,
+    };
+    let second = (profile << 6) | (rate << 2) | (layout >> 2);
+    // MPEG-4, no checksum; the buffer's fullness is not said.
+    Some([0xff, 0xf1, second, (layout & 3) << 6, 0, 0x1f, 0xfc])
+}
+
 /// What the configuration says, before it is made into a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

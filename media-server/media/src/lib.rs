@@ -13,6 +13,7 @@ pub mod av1;
 mod bits;
 pub mod cmaf;
 pub mod doctor;
+pub mod elementary;
 pub mod h264;
 pub mod h265;
 pub mod intake;

@@ -30,7 +30,7 @@ use crate::ingest::{Desk, Forwarder, Lanes, Pending};
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::restream::Restreams;
-use crate::serve::Public;
+use crate::serve::{Feeds, Public};
 use crate::web::certificate::{Certificate, CertificateError};
 use crate::web::respond::Cors;
 use listeners::{Door, Listeners};
@@ -155,11 +155,13 @@ impl Daemon {
         let told = CancellationToken::new();
         delivery.spawn(until(told.clone(), deliver));
         let restreams = Restreams::new(tasks.clone(), stop.clone(), metrics.clone());
+        let feeds = Feeds::new(directory.clone(), tasks.clone(), stop.clone());
         let desk = Desk {
             admission,
             outbox,
             directory: directory.clone(),
             forward: forwarder(&restreams),
+            play: Arc::new(move |stream, rung| feeds.take(stream, rung)),
             rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
             pending: Pending::default(),
             lanes,

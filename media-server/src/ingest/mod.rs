@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::ladder::Profile;
+use tokio::sync::broadcast;
 use wire::rtmp::PushUrl;
 use wire::srt::Passphrase;
 
@@ -31,9 +32,13 @@ use crate::admission::{Admission, Outbox};
 use crate::flight::{Folder, Keep};
 use crate::live::{Directory, Settings, StreamHandle};
 use crate::metrics::Metrics;
+use crate::transport::{Chunk, NoFeed};
 
 /// Sends a stream on to these addresses and to no other, until it ends; what already goes there goes on.
 pub type Forwarder = Arc<dyn Fn(&StreamHandle, &[PushUrl]) + Send + Sync>;
+
+/// A stream's rung as a transport stream, for callers who ask to be sent one: by the stream's name and the rung's.
+pub type Play = Arc<dyn Fn(&str, Option<&str>) -> Result<broadcast::Receiver<Chunk>, NoFeed> + Send + Sync>;
 
 /// Where a stream is sent on to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +96,8 @@ pub struct Desk {
     pub directory: Directory,
     /// Sends them on.
     pub forward: Forwarder,
+    /// Gives them to players by SRT.
+    pub play: Play,
     /// The rules of this moment.
     pub rules: Arc<ArcSwap<Rules>>,
     /// Connections that have not published.

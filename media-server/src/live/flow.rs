@@ -210,7 +210,7 @@ pub(super) struct Pushed {
 /// Pushes a unit into a track and shows what became available.
 pub(super) fn push(track: Option<&mut Track>, unit: AccessUnit) -> Pushed {
     let Some(track) = track else { return Pushed::default() };
-    if !track.packager.push(unit) {
+    if !track.take(unit) {
         return Pushed::default();
     }
     let outcome = Outcome { changed: track.publish() };

@@ -7,10 +7,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use media::{Format, packager::Packager, playlist::MediaPlaylist, playlist::Report};
-use tokio::sync::watch;
+use media::{AccessUnit, Format, packager::Packager, playlist::MediaPlaylist, playlist::Report};
+use tokio::sync::{broadcast, watch};
 
 use super::run::Outcome;
+
+/// Units that may wait for a listener: some seconds.
+const WAITING: usize = 512;
 
 /// A playlist's text, plain and compressed.
 #[derive(Debug)]
@@ -74,9 +77,25 @@ pub struct Rendition {
     /// True for the rung that carries the publisher's own bits.
     pub passthrough: bool,
     view: watch::Receiver<Arc<View>>,
+    units: Arc<OnceLock<broadcast::Sender<RenditionUnit>>>,
+}
+
+/// A unit of a rendition, with what it decodes by.
+#[derive(Clone, Debug)]
+pub struct RenditionUnit {
+    /// How it decodes.
+    pub format: Arc<Format>,
+    /// The unit.
+    pub unit: AccessUnit,
 }
 
 impl Rendition {
+    /// Its units from now on. Nobody is waited for: who is slow loses units, and learns how many. It closes when the
+    /// rendition is gone, or replaced by another one of its name.
+    pub fn listen(&self) -> broadcast::Receiver<RenditionUnit> {
+        self.units.get_or_init(|| broadcast::Sender::new(WAITING)).subscribe()
+    }
+
     /// The view of this moment.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.borrow())
@@ -97,6 +116,8 @@ pub(super) struct Track {
     /// When what is shown was there to be fetched. Whoever waits for it is woken after that.
     pub(super) shown_at: Instant,
     views: watch::Sender<Arc<View>>,
+    /// The format that listeners share.
+    shared: Option<Arc<Format>>,
 }
 
 impl Track {
@@ -116,8 +137,9 @@ impl Track {
             declared_bitrate,
             passthrough,
             view,
+            units: Arc::default(),
         };
-        Self { packager, rendition, published: false, shown_at: Instant::now(), views }
+        Self { packager, rendition, published: false, shown_at: Instant::now(), views, shared: None }
     }
 
     /// Closes what is open and shows it.
@@ -128,6 +150,17 @@ impl Track {
     pub(super) fn set_format(&mut self, format: Format) {
         self.packager.set_format(format.clone());
         self.rendition.format = format;
+        self.shared = None;
+    }
+
+    /// Takes a unit in. True: something became available.
+    pub(super) fn take(&mut self, unit: AccessUnit) -> bool {
+        if let Some(units) = self.rendition.units.get().filter(|units| units.receiver_count() > 0) {
+            let format = self.shared.get_or_insert_with(|| Arc::new(self.rendition.format.clone()));
+            // Nobody may be left meanwhile.
+            let _heard = units.send(RenditionUnit { format: Arc::clone(format), unit: unit.clone() }).is_ok();
+        }
+        self.packager.push(unit)
     }
 
     /// Shows the packager's state to readers. Returns true the first time.

@@ -1,7 +1,10 @@
-//! The way out: HTTP/1.1 and h2c. A viewer costs the stream nothing.
+//! The way out: HTTP/1.1 and h2c, and transport streams for whoever takes them elsewhere. A viewer costs the stream nothing.
 
 mod directives;
+mod feeds;
 mod hls;
+
+pub use feeds::Feeds;
 
 use std::sync::Arc;
 

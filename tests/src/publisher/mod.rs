@@ -6,5 +6,5 @@ pub mod ffmpeg;
 pub mod flv;
 pub mod session;
 
-pub use ffmpeg::{Ffmpeg, Source};
+pub use ffmpeg::{Ffmpeg, Source, run};
 pub use session::Session;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::net::UdpSocket;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
-use wire::srt::{Greeting, LARGEST, Listener, Mode, Reject, Request};
+use wire::srt::{Greeting, LARGEST, Listener, Mode, Reject, Request, StreamId};
 
 use super::caller::{Caller, Ended};
 use super::let_in::{Entered, Turned, let_in};
+use super::player::Player;
 use crate::ingest::Desk;
 use crate::ingest::pending::Waiting;
 use crate::ingest::publishing::{Admitted, Asking};
@@ -23,6 +24,9 @@ use crate::metrics::Outcome;
 const BATCH: usize = 64;
 /// Memory that is taken for datagrams at a time.
 const ROOM: usize = 64 * LARGEST;
+
+/// Datagrams of a player that may wait for it.
+const WAITING: usize = 256;
 
 /// Where a caller is, and its own socket id.
 type Peer = (SocketAddr, u32);
@@ -38,9 +42,18 @@ struct Answered {
 }
 
 /// What a caller takes a place of.
-struct Guards {
-    waiting: Option<Waiting>,
+pub(super) struct Guards {
+    pub(super) waiting: Option<Waiting>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// A caller that is sent a stream.
+struct Playing {
+    to: SocketAddr,
+    peer: Peer,
+    task: task::Id,
+    /// What it says goes here.
+    datagrams: mpsc::Sender<Bytes>,
 }
 
 struct Line {
@@ -54,7 +67,7 @@ struct Line {
 
 /// See the module.
 pub(super) struct Endpoint {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     desk: Desk,
     permits: Arc<Semaphore>,
     listener: Listener,
@@ -73,6 +86,11 @@ pub(super) struct Endpoint {
     /// Callers about whom admission is asked, by whom.
     asked: HashMap<Peer, task::Id>,
     asking: JoinSet<Answered>,
+    /// Callers that are sent a stream, by our socket id for them.
+    players: HashMap<u32, Playing>,
+    playing: JoinSet<()>,
+    /// Players end with it.
+    over: CancellationToken,
     /// Sessions that end: the control plane is told.
     closing: JoinSet<()>,
     /// No datagrams of new callers are answered any more.
@@ -82,7 +100,7 @@ pub(super) struct Endpoint {
 impl Endpoint {
     pub(super) fn new(socket: UdpSocket, secret: [u8; 32], desk: Desk, permits: Arc<Semaphore>) -> Self {
         Self {
-            socket,
+            socket: Arc::new(socket),
             desk,
             permits,
             listener: Listener::new(secret),
@@ -95,6 +113,9 @@ impl Endpoint {
             next_id: rand::random(),
             asked: HashMap::new(),
             asking: JoinSet::new(),
+            players: HashMap::new(),
+            playing: JoinSet::new(),
+            over: CancellationToken::new(),
             closing: JoinSet::new(),
             shut: false,
         }
@@ -102,7 +123,7 @@ impl Endpoint {
 
     /// Serves until `cancel`, and those that publish by then to their end, or until `sessions`.
     pub(super) async fn run(mut self, cancel: CancellationToken, sessions: CancellationToken) {
-        while !(self.shut && self.lines.is_empty() && self.asking.is_empty()) {
+        while !(self.shut && self.lines.is_empty() && self.players.is_empty() && self.asking.is_empty()) {
             let due = self.schedule.first().map(|(due, _)| *due);
             let due = due.map(|due| tokio::time::Instant::from_std(self.zero + due));
             tokio::select! {
@@ -117,6 +138,13 @@ impl Endpoint {
                     }
                 },
                 Some(_) = self.closing.join_next() => {}
+                Some(played) = self.playing.join_next_with_id() => {
+                    let id = played.map_or_else(|error| error.id(), |(id, ())| id);
+                    if let Some((socket, _)) = self.players.iter().find(|(_, player)| player.task == id) {
+                        let socket = *socket;
+                        self.forget_player(socket);
+                    }
+                }
                 ready = self.socket.readable() => {
                     if let Err(error) = ready {
                         tracing::error!(%error, "an SRT socket failed");
@@ -138,6 +166,8 @@ impl Endpoint {
         for id in all {
             self.end(id, &Ended::Dropped);
         }
+        self.over.cancel();
+        while self.playing.join_next().await.is_some() {}
         while self.closing.join_next().await.is_some() {}
     }
 
@@ -166,6 +196,7 @@ impl Endpoint {
         let at = self.at();
         match Listener::destination(datagram) {
             Some(0) => self.greet(at, from, datagram),
+            Some(id) if self.players.contains_key(&id) => self.to_player(id, from, datagram),
             Some(id) => {
                 // Only from where the caller is: others may send what they like.
                 if let Some(line) = self.lines.get_mut(&id).filter(|line| line.to == from) {
@@ -199,12 +230,14 @@ impl Endpoint {
             line.caller.connection.receive(at, datagram);
             return self.touched.push(id);
         }
+        if let Some(id) = self.ids.get(&peer).copied() {
+            return self.to_player(id, request.from(), datagram);
+        }
         if self.asked.contains_key(&peer) {
             return;
         }
         let id = match request.stream_id() {
-            Ok(id) if id.mode == Mode::Publish => id,
-            Ok(_) => return self.refuse(&request, Reject::BadMode, "to play by SRT is not offered yet"),
+            Ok(id) => id,
             Err(error) => return self.refuse(&request, Reject::BadRequest, &error.to_string()),
         };
         let rules = self.desk.rules.load();
@@ -222,6 +255,11 @@ impl Endpoint {
             let text = "it does not encrypt, and [srt] passphrase is set";
             return self.refuse(&request, Reject::Unsecure, text);
         }
+        self.next_id = self.next_id.wrapping_add(1).max(1);
+        let guards = Guards { waiting: Some(waiting), _permit: permit };
+        if id.mode == Mode::Play {
+            return self.player(request, id, guards);
+        }
         let version = request.version();
         let agent = format!("libsrt {}.{}.{}", version >> 16, (version >> 8) & 0xff, version & 0xff);
         let asking = Asking {
@@ -232,16 +270,46 @@ impl Endpoint {
             peer: request.from(),
             agent,
         };
-        self.next_id = self.next_id.wrapping_add(1).max(1);
         let (desk, id, zero) = (self.desk.clone(), self.next_id, self.zero);
         let halt = CancellationToken::new();
         let request = Arc::from(request);
         let task = self.asking.spawn(async move {
             let entered = let_in(&desk, Arc::clone(&request), asking, (id, zero), halt.clone()).await;
-            let guards = Guards { waiting: Some(waiting), _permit: permit };
             Answered { request, id, halt, entered, guards }
         });
         self.asked.insert(peer, task.id());
+    }
+
+    /// Sends a stream to a caller, in a task of its own.
+    fn player(&mut self, request: Box<Request>, id: StreamId, guards: Guards) {
+        let (to, peer, socket) = (request.from(), (request.from(), request.peer()), self.next_id);
+        let (datagrams, heard) = mpsc::channel(WAITING);
+        let player = Player {
+            request: Arc::from(request),
+            desk: self.desk.clone(),
+            socket: Arc::clone(&self.socket),
+            id: socket,
+            zero: self.zero,
+            datagrams: heard,
+            guards,
+        };
+        let task = self.playing.spawn(Box::pin(player.run(id.resource, id.query, self.over.clone())));
+        self.ids.insert(peer, socket);
+        self.players.insert(socket, Playing { to, peer, task: task.id(), datagrams });
+    }
+
+    /// What a player says. Where it says more than is taken in, it says it again.
+    fn to_player(&self, id: u32, from: SocketAddr, datagram: &Bytes) {
+        match self.players.get(&id).filter(|player| player.to == from) {
+            Some(player) => drop(player.datagrams.try_send(datagram.clone())),
+            None => _ = self.desk.metrics.srt_strays.inc(),
+        }
+    }
+
+    fn forget_player(&mut self, id: u32) {
+        if let Some(player) = self.players.remove(&id) {
+            self.ids.remove(&player.peer);
+        }
     }
 
     fn refuse(&self, request: &Request, reject: Reject, text: &str) {
@@ -319,7 +387,7 @@ impl Endpoint {
 }
 
 /// What the kernel does not take at once is lost like any datagram.
-fn send(socket: &UdpSocket, to: SocketAddr, datagram: &[u8]) {
+pub(super) fn send(socket: &UdpSocket, to: SocketAddr, datagram: &[u8]) {
     if let Err(error) = socket.try_send_to(datagram, to) {
         tracing::debug!(%to, %error, "SRT datagram not sent");
     }

@@ -5,6 +5,7 @@ mod caller;
 mod endpoint;
 mod figures;
 mod let_in;
+mod player;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

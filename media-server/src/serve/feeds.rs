@@ -1,0 +1,174 @@
+//! Renditions as MPEG transport streams. Each is written once, however many take it, and only while somebody does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use media::Format;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::live::{Directory, Phase, Rendition, RenditionUnit, Snapshot, StreamHandle};
+use crate::transport::{Chunk, NoFeed, Program};
+
+/// Chunks that may wait for whoever takes them: some seconds.
+const WAITING: usize = 512;
+
+/// Stream and rung.
+type Key = (Arc<str>, Option<Arc<str>>);
+
+/// Every feed that somebody takes. Clones share them.
+#[derive(Clone)]
+pub struct Feeds {
+    directory: Directory,
+    taken: Arc<Mutex<HashMap<Key, broadcast::Sender<Chunk>>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Feeds {
+    /// None yet. Their tasks live in `tasks` and end with `stop`.
+    pub fn new(directory: Directory, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { directory, taken: Arc::default(), tasks, stop }
+    }
+
+    /// A stream's rung by its name, its best one where none is named, with its sound. It closes when the stream is over.
+    pub fn take(&self, stream: &str, rung: Option<&str>) -> Result<broadcast::Receiver<Chunk>, NoFeed> {
+        let handle = self.directory.get(stream).ok_or(NoFeed::Stream)?;
+        let snapshot = handle.snapshot();
+        if snapshot.phase == Phase::Ended {
+            return Err(NoFeed::Stream);
+        }
+        if rung.is_some_and(|rung| find(&snapshot, Some(rung)).is_none()) {
+            let names = snapshot.video.iter().map(|video| video.name.to_string()).collect();
+            return Err(NoFeed::Rung(names));
+        }
+        let key = (Arc::clone(&snapshot.name), rung.map(Arc::from));
+        let mut feeds = self.feeds();
+        if let Some(feed) = feeds.get(&key) {
+            return Ok(feed.subscribe());
+        }
+        let (sender, receiver) = broadcast::channel(WAITING);
+        feeds.insert(key.clone(), sender.clone());
+        let (all, stop) = (self.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let feed = Feed { rung: key.1.clone(), out: sender, program: Program::default() };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = feed.run(handle, || all.is_over(&key)) => {}
+            }
+            all.feeds().remove(&key);
+        });
+        Ok(receiver)
+    }
+
+    /// Nobody takes it any more: from here on it is not found.
+    fn is_over(&self, key: &Key) -> bool {
+        let mut feeds = self.feeds();
+        let over = feeds.get(key).is_none_or(|feed| feed.receiver_count() == 0);
+        if over {
+            feeds.remove(key);
+        }
+        over
+    }
+
+    fn feeds(&self) -> MutexGuard<'_, HashMap<Key, broadcast::Sender<Chunk>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn find<'a>(snapshot: &'a Snapshot, rung: Option<&str>) -> Option<&'a Rendition> {
+    match rung {
+        Some(name) => snapshot.video.iter().find(|video| *video.name == *name),
+        None => snapshot.video.first(),
+    }
+}
+
+/// One rendition and its sound.
+struct Feed {
+    rung: Option<Arc<str>>,
+    out: broadcast::Sender<Chunk>,
+    program: Program,
+}
+
+/// What is listened to.
+#[derive(Default)]
+struct Ears {
+    video: Option<broadcast::Receiver<RenditionUnit>>,
+    audio: Option<broadcast::Receiver<RenditionUnit>>,
+}
+
+impl Ears {
+    /// Listens to what there is and is not yet listened to.
+    fn open(&mut self, snapshot: &Snapshot, rung: Option<&str>) -> Vec<Arc<Format>> {
+        let mut formats = Vec::new();
+        let mut open = |ear: &mut Option<_>, rendition: Option<&Rendition>| {
+            if let (None, Some(rendition)) = (&ear, rendition) {
+                *ear = Some(rendition.listen());
+                formats.push(Arc::new(rendition.format.clone()));
+            }
+        };
+        open(&mut self.video, find(snapshot, rung));
+        open(&mut self.audio, snapshot.audio.as_ref());
+        formats
+    }
+}
+
+async fn hear(ear: &mut Option<broadcast::Receiver<RenditionUnit>>) -> Result<RenditionUnit, RecvError> {
+    match ear {
+        Some(ear) => ear.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Feed {
+    /// Until the stream is over, or nobody takes it.
+    async fn run(mut self, stream: StreamHandle, is_over: impl Fn() -> bool) {
+        let mut snapshots = stream.watch();
+        let mut ears = Ears::default();
+        let formats = ears.open(&snapshots.borrow_and_update(), self.rung.as_deref());
+        self.program = Program::new(formats);
+        loop {
+            let heard = tokio::select! {
+                video = hear(&mut ears.video) => match video {
+                    Err(RecvError::Closed) => { ears.video = None; None }
+                    Err(RecvError::Lagged(_)) => None,
+                    Ok(unit) => Some(unit),
+                },
+                audio = hear(&mut ears.audio) => match audio {
+                    Err(RecvError::Closed) => { ears.audio = None; None }
+                    Err(RecvError::Lagged(_)) => None,
+                    Ok(unit) => Some(unit),
+                },
+                changed = snapshots.changed() => {
+                    let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                    if changed.is_err() || snapshot.phase == Phase::Ended {
+                        return;
+                    }
+                    ears.open(&snapshot, self.rung.as_deref());
+                    None
+                }
+            };
+            let Some(RenditionUnit { format, unit }) = heard else {
+                if is_over() {
+                    return;
+                }
+                continue;
+            };
+            // Sound alone has no keyframe to wait for.
+            let joins = unit.keyframe && (format.kind() == media::Kind::Video || ears.video.is_none());
+            if joins && is_over() {
+                return;
+            }
+            match self.program.write(&format, &unit) {
+                Ok(bytes) if bytes.is_empty() => {}
+                // Nobody may be left meanwhile.
+                Ok(bytes) => drop(self.out.send(Chunk { bytes, joins })),
+                Err(error) => {
+                    tracing::warn!(stream = %stream.snapshot().name, %error, "not given as a transport stream");
+                    return;
+                }
+            }
+        }
+    }
+}
