@@ -4,6 +4,7 @@
 //! `config`, `flight` (the recorder), `metrics` and `web` (what HTTP services are made of); `live` (streams) and `admission` (who may publish);
 //! `ingest`, `transcode`, `serve`, `restream` (sending streams on) and `admin`; and `daemon`, which wires them and owns every task.
 
+pub mod backoff;
 pub mod config;
 pub mod flight;
 pub mod metrics;

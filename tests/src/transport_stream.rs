@@ -25,8 +25,8 @@ pub struct Seen {
 }
 
 fn time(bytes: &[u8]) -> f64 {
-    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|at| u64::from(bytes[at]));
-    ((a & 0x0e) << 29 | b << 22 | (c & 0xfe) << 14 | d << 7 | e >> 1) as f64
+    let at = |n: usize| u64::from(bytes[n]);
+    ((at(0) & 0x0e) << 29 | at(1) << 22 | (at(2) & 0xfe) << 14 | at(3) << 7 | at(4) >> 1) as f64
 }
 
 impl Seen {
@@ -56,10 +56,9 @@ impl Seen {
             }
             if pid == 0
                 && let Some(now) = clock
+                && let Some(last) = tables.replace(now)
             {
-                if let Some(last) = tables.replace(now) {
-                    seen.tables_apart = seen.tables_apart.max(now - last);
-                }
+                seen.tables_apart = seen.tables_apart.max(now - last);
             }
             let at = 4 + if field { 1 + usize::from(packet[4]) } else { 0 };
             if start && payload && packet.get(at..at + 3) == Some(&[0, 0, 1]) {

@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 6] = [
     &["serve", "admin", "ingest", "transcode", "record", "restream"],
     &["live", "admission"],
     &["config"],
-    &["metrics", "web", "flight", "transport"],
+    &["metrics", "web", "flight", "transport", "backoff"],
 ];
 
 /// Files that are ours and tracked by git (those being written now included), by extension.

@@ -62,7 +62,9 @@ async fn pictures(file: &Path) -> Result<u64> {
         .await?;
     let complaints = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(complaints.trim().is_empty(), "{complaints}");
-    Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    // Where there are programs, each of theirs is told again.
+    let counts = String::from_utf8_lossy(&output.stdout);
+    Ok(counts.trim().lines().next().unwrap_or_default().trim_end_matches(',').parse()?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,5 +238,59 @@ async fn sound_alone_is_sent_on() -> Result<()> {
     .await?;
     taker.signal(Signal::INT)?;
     taker.ended(Duration::from_secs(10)).await?;
+    Ok(())
+}
+
+/// ffmpeg as an SRT listener that writes what it is sent.
+fn srt_receiver(address: &str, options: &str, file: &Path) -> Result<Program> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-loglevel", "warning", "-nostdin", "-y", "-i"]);
+    command.arg(format!("srt://{address}?mode=listener{options}"));
+    command.args(["-map", "0", "-c", "copy", "-f", "mpegts"]).arg(file);
+    Program::start("ffmpeg", command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn libsrt_and_we_ourselves_take_a_push_by_srt() -> Result<()> {
+    let free = || anyhow::Ok(std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string());
+    let (listening, dead, own) = (free()?, free()?, free()?);
+    let plan = Plan::open()?.pass_through();
+    let first = plan.folder().join("first.ts");
+    let secret = "&passphrase=correct%20horse&pbkeylen=32";
+    let mut taker = srt_receiver(&listening, "&passphrase=correct horse&pbkeylen=32", &first)?;
+    let world = plan
+        .media(&format!(
+            "[srt]\nlisten = \"{own}\"\n[restream]\ntargets = [\n\
+             {{ stream = \"relayed\", url = \"srt://{own}?streamid=publish/copy%3Frole=primary&latency=200\" }},\n\
+             {{ stream = \"on\", url = \"srt://{listening}?streamid=hidden_key&latency=200{secret}\" }},\n\
+             {{ stream = \"on\", url = \"srt://{dead}?streamid=hidden_key\" }},\n]\n"
+        ))
+        .start()
+        .await?;
+    let mut publisher = Ffmpeg::publish(&Source::default().b_frames(2), &world.media.publish_url("on"))?;
+    world.media.playlist("on", Duration::from_secs(15)).await?;
+    let ten = Duration::from_secs(10);
+    becomes(&world, &listening, "live", ten).await?;
+    let failed = becomes(&world, &dead, "waiting", Duration::from_secs(20)).await?;
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("did not answer")), "{failed}");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    taker.signal(Signal::INT)?;
+    taker.ended(ten).await?;
+    let got = pictures(&first).await?;
+    println!("libsrt took {got} pictures, decodable");
+    assert!(got > 60, "{got} pictures");
+    becomes(&world, &listening, "waiting", Duration::from_secs(15)).await?;
+    let again = world.folder().join("again.ts");
+    let _taker = srt_receiver(&listening, "&passphrase=correct horse&pbkeylen=32", &again)?;
+    becomes(&world, &listening, "live", Duration::from_secs(30)).await?;
+    publisher.program.must_run()?;
+
+    // Ours.
+    let mut relayed = Ffmpeg::publish(&Source::default(), &world.media.publish_url("relayed"))?;
+    let list = world.media.playlist("copy", Duration::from_secs(20)).await?;
+    assert!(list.contains("avc1.") && list.contains("mp4a.40.2"), "{list}");
+    relayed.program.must_run()?;
+    let told = format!("{}{}", world.media.streams().await?, world.media.program.log());
+    assert!(!told.contains("hidden_key") && !told.contains("horse"), "a secret is shown");
     Ok(())
 }

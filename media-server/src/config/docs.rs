@@ -143,7 +143,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         "restream",
         "targets",
-        "Where streams are sent on to: `[{ stream = \"ada\", url = \"rtmp://HOST/APP/KEY\" }]`, also `rtmps://`; `stream = \"*\"` for every one. Admission may name more.",
+        "Where streams are sent on to: `[{ stream = \"ada\", url = \"rtmp://HOST/APP/KEY\" }]`, also `rtmps://` and `srt://HOST:PORT?streamid=ID&passphrase=…&pbkeylen=16&latency=MS`; `stream = \"*\"` for every one. Admission may name more.",
         PUBLISH,
     ),
     (

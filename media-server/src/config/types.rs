@@ -248,7 +248,7 @@ pub struct Restream {
 pub struct PushTarget {
     /// The public name of the stream, `*` for every one.
     pub stream: String,
-    /// `rtmp://HOST/APP/KEY`, or `rtmps://`.
+    /// `rtmp://HOST/APP/KEY`, `rtmps://`, or `srt://HOST:PORT?streamid=…`.
     pub url: Secret,
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use wire::rtmp::PushUrl;
+use wire::PushTarget;
 use wire::srt::Passphrase;
 
 use super::types::{Config, Mode, Profile};
@@ -158,7 +158,7 @@ fn restream(config: &Config, problems: &mut Problems) {
         if target.stream != "*" && !is_name(&target.stream) {
             say(problems, path("stream"), format!("{NAME_RULE}; or it is \"*\" for every stream"));
         }
-        if let Err(error) = PushUrl::parse(&target.url.0) {
+        if let Err(error) = PushTarget::parse(&target.url.0) {
             say(problems, path("url"), format!("is no address to push to: {error}"));
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use media::Span;
 use media::ladder::{Profile, RungCodec, RungWish};
 use media::segmenter::Targets;
-use wire::rtmp::PushUrl;
+use wire::PushTarget;
 use wire::srt::Passphrase;
 
 use super::DaemonError;
@@ -75,7 +75,7 @@ pub(super) fn rules(config: &Config) -> Rules {
 
 /// What does not parse was refused with the file.
 fn target(target: &config::PushTarget) -> Option<Target> {
-    let url = PushUrl::parse(&target.url.0).ok()?;
+    let url = PushTarget::parse(&target.url.0).ok()?;
     Some(Target { stream: target.stream.clone(), url })
 }
 

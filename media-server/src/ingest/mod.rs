@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use media::ladder::Profile;
 use tokio::sync::broadcast;
-use wire::rtmp::PushUrl;
+use wire::PushTarget;
 use wire::srt::Passphrase;
 
 pub use lanes::{Lanes, Threads};
@@ -35,7 +35,7 @@ use crate::metrics::Metrics;
 use crate::transport::{Chunk, NoFeed};
 
 /// Sends a stream on to these addresses and to no other, until it ends; what already goes there goes on.
-pub type Forwarder = Arc<dyn Fn(&StreamHandle, &[PushUrl]) + Send + Sync>;
+pub type Forwarder = Arc<dyn Fn(&StreamHandle, &[PushTarget]) + Send + Sync>;
 
 /// A stream's rung as a transport stream, for callers who ask to be sent one: by the stream's name and the rung's.
 pub type Play = Arc<dyn Fn(&str, Option<&str>) -> Result<broadcast::Receiver<Chunk>, NoFeed> + Send + Sync>;
@@ -46,7 +46,7 @@ pub struct Target {
     /// The stream's name, `*` for every stream.
     pub stream: String,
     /// Where to.
-    pub url: PushUrl,
+    pub url: PushTarget,
 }
 
 /// What a new publish session is measured against. Replaced whole at a reload; running sessions keep theirs.

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use media::doctor::DoctorConfig;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wire::rtmp::PushUrl;
+use wire::PushTarget;
 
 use super::black_box::BlackBox;
 use super::checkup::Checkup;
@@ -180,9 +180,9 @@ pub(super) async fn begin(
 fn restream(desk: &Desk, grant: &Grant, rules: &Rules) {
     let Some(stream) = desk.directory.get(&grant.stream) else { return };
     let configured = rules.targets.iter().filter(|t| t.stream == "*" || t.stream == grant.stream);
-    let mut urls: Vec<PushUrl> = configured.map(|target| target.url.clone()).collect();
+    let mut urls: Vec<PushTarget> = configured.map(|target| target.url.clone()).collect();
     for push in &grant.push {
-        match PushUrl::parse(&push.url) {
+        match PushTarget::parse(&push.url) {
             Ok(url) if urls.contains(&url) => {}
             Ok(url) => urls.push(url),
             Err(error) => {

@@ -34,7 +34,7 @@ pub use health::Health;
 pub use link::{Link, LinkState};
 pub use publisher::{Expect, PublishSpec, Publisher, Role, Track};
 pub use push_state::{PushPhase, PushState};
-pub use rendition::{Rendition, RenditionUnit, Text, View, gzip};
+pub use rendition::{Rendition, Text, View, gzip};
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 pub use slate::{Slate, SlateCell, SlateFactory, SlateRequest};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};

@@ -11,6 +11,7 @@ use media::{AccessUnit, Format, packager::Packager, playlist::MediaPlaylist, pla
 use tokio::sync::{broadcast, watch};
 
 use super::run::Outcome;
+use super::tap::Tapped;
 
 /// Units that may wait for a listener: some seconds.
 const WAITING: usize = 512;
@@ -77,22 +78,13 @@ pub struct Rendition {
     /// True for the rung that carries the publisher's own bits.
     pub passthrough: bool,
     view: watch::Receiver<Arc<View>>,
-    units: Arc<OnceLock<broadcast::Sender<RenditionUnit>>>,
-}
-
-/// A unit of a rendition, with what it decodes by.
-#[derive(Clone, Debug)]
-pub struct RenditionUnit {
-    /// How it decodes.
-    pub format: Arc<Format>,
-    /// The unit.
-    pub unit: AccessUnit,
+    units: Arc<OnceLock<broadcast::Sender<Tapped>>>,
 }
 
 impl Rendition {
     /// Its units from now on. Nobody is waited for: who is slow loses units, and learns how many. It closes when the
     /// rendition is gone, or replaced by another one of its name.
-    pub fn listen(&self) -> broadcast::Receiver<RenditionUnit> {
+    pub fn listen(&self) -> broadcast::Receiver<Tapped> {
         self.units.get_or_init(|| broadcast::Sender::new(WAITING)).subscribe()
     }
 
@@ -158,7 +150,7 @@ impl Track {
         if let Some(units) = self.rendition.units.get().filter(|units| units.receiver_count() > 0) {
             let format = self.shared.get_or_insert_with(|| Arc::new(self.rendition.format.clone()));
             // Nobody may be left meanwhile.
-            let _heard = units.send(RenditionUnit { format: Arc::clone(format), unit: unit.clone() }).is_ok();
+            let _heard = units.send(Tapped { format: Arc::clone(format), unit: unit.clone() }).is_ok();
         }
         self.packager.push(unit)
     }

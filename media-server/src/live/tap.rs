@@ -3,27 +3,27 @@
 
 use std::sync::Arc;
 
-use media::{AccessUnit, AudioFormat, VideoFormat};
+use media::{AccessUnit, AudioFormat, Format, VideoFormat};
 use tokio::sync::broadcast;
 
 /// Units that may wait for a listener: some seconds of audio and video.
 const WAITING: usize = 1024;
 
-/// One unit on the air, with what it decodes by.
+/// One unit of a track, with what it decodes by.
 #[derive(Clone, Debug)]
-pub enum Tapped {
-    /// A picture of the source.
-    Video(Arc<VideoFormat>, AccessUnit),
-    /// Sound.
-    Audio(Arc<AudioFormat>, AccessUnit),
+pub struct Tapped {
+    /// How it decodes.
+    pub format: Arc<Format>,
+    /// The unit.
+    pub unit: AccessUnit,
 }
 
 /// Where a stream lets others listen.
 #[derive(Clone, Debug)]
 pub(super) struct Tap {
     listeners: broadcast::Sender<Tapped>,
-    video: Option<Arc<VideoFormat>>,
-    audio: Option<Arc<AudioFormat>>,
+    video: Option<Arc<Format>>,
+    audio: Option<Arc<Format>>,
 }
 
 impl Tap {
@@ -36,29 +36,33 @@ impl Tap {
     }
 
     pub(super) fn video(&mut self, format: Option<&VideoFormat>, unit: &AccessUnit) {
-        if self.listeners.receiver_count() == 0 {
-            return;
-        }
-        if let Some(format) = current(&mut self.video, format) {
-            // Nobody may be left meanwhile.
-            let _heard = self.listeners.send(Tapped::Video(format, unit.clone())).is_ok();
-        }
+        let Some(format) = format.filter(|_| self.listeners.receiver_count() > 0) else { return };
+        let same = |kept: &Format| matches!(kept, Format::Video(kept) if kept == format);
+        let shared = current(&mut self.video, same, || Format::Video(format.clone()));
+        self.give(shared, unit);
     }
 
     pub(super) fn audio(&mut self, format: Option<&AudioFormat>, unit: &AccessUnit) {
-        if self.listeners.receiver_count() == 0 {
-            return;
-        }
-        if let Some(format) = current(&mut self.audio, format) {
-            let _heard = self.listeners.send(Tapped::Audio(format, unit.clone())).is_ok();
-        }
+        let Some(format) = format.filter(|_| self.listeners.receiver_count() > 0) else { return };
+        let same = |kept: &Format| matches!(kept, Format::Audio(kept) if kept == format);
+        let shared = current(&mut self.audio, same, || Format::Audio(format.clone()));
+        self.give(shared, unit);
+    }
+
+    fn give(&self, format: Arc<Format>, unit: &AccessUnit) {
+        // Nobody may be left meanwhile.
+        let _heard = self.listeners.send(Tapped { format, unit: unit.clone() }).is_ok();
     }
 }
 
 /// The shared copy of a format, made anew where it changed.
-fn current<F: Clone + PartialEq>(kept: &mut Option<Arc<F>>, format: Option<&F>) -> Option<Arc<F>> {
-    if kept.as_deref() != format {
-        *kept = format.map(|format| Arc::new(format.clone()));
+fn current(
+    kept: &mut Option<Arc<Format>>,
+    same: impl Fn(&Format) -> bool,
+    make: impl Fn() -> Format,
+) -> Arc<Format> {
+    match kept {
+        Some(known) if same(known) => Arc::clone(known),
+        _ => Arc::clone(kept.insert(Arc::new(make()))),
     }
-    kept.clone()
 }

@@ -1,9 +1,10 @@
 //! Sending live streams on to other servers, from the configuration or as admission says: each push is a task with a
 //! state of its own, which listens to the stream and never slows it.
 
-mod backoff;
 mod line;
 mod push;
+mod rtmp;
+mod srt;
 mod tags;
 
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wire::rtmp::PushUrl;
+use wire::PushTarget;
 
 use crate::live::{PushState, StreamHandle};
 use crate::metrics::Metrics;
@@ -28,7 +29,7 @@ struct Running {
     stop: CancellationToken,
 }
 
-type Pushes = HashMap<Arc<str>, HashMap<PushUrl, Running>>;
+type Pushes = HashMap<Arc<str>, HashMap<PushTarget, Running>>;
 
 /// Every push of this daemon. Clones share them.
 #[derive(Clone)]
@@ -53,7 +54,7 @@ impl Restreams {
     }
 
     /// Sends a stream to these addresses and to no other, until it ends; what already goes there goes on.
-    pub fn set(&self, stream: &StreamHandle, urls: &[PushUrl]) {
+    pub fn set(&self, stream: &StreamHandle, urls: &[PushTarget]) {
         let name = Arc::clone(&stream.snapshot().name);
         let mut all = self.pushes();
         let pushes = all.entry(Arc::clone(&name)).or_default();

@@ -8,7 +8,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::live::{Directory, Phase, Rendition, RenditionUnit, Snapshot, StreamHandle};
+use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped};
 use crate::transport::{Chunk, NoFeed, Program};
 
 /// Chunks that may wait for whoever takes them: some seconds.
@@ -94,8 +94,8 @@ struct Feed {
 /// What is listened to.
 #[derive(Default)]
 struct Ears {
-    video: Option<broadcast::Receiver<RenditionUnit>>,
-    audio: Option<broadcast::Receiver<RenditionUnit>>,
+    video: Option<broadcast::Receiver<Tapped>>,
+    audio: Option<broadcast::Receiver<Tapped>>,
 }
 
 impl Ears {
@@ -114,7 +114,7 @@ impl Ears {
     }
 }
 
-async fn hear(ear: &mut Option<broadcast::Receiver<RenditionUnit>>) -> Result<RenditionUnit, RecvError> {
+async fn hear(ear: &mut Option<broadcast::Receiver<Tapped>>) -> Result<Tapped, RecvError> {
     match ear {
         Some(ear) => ear.recv().await,
         None => std::future::pending().await,
@@ -149,7 +149,7 @@ impl Feed {
                     None
                 }
             };
-            let Some(RenditionUnit { format, unit }) = heard else {
+            let Some(Tapped { format, unit }) = heard else {
                 if is_over() {
                     return;
                 }

@@ -21,7 +21,10 @@ pub mod rtmp;
 pub mod srt;
 pub mod ts;
 
+mod address;
 mod cursor;
+mod push;
 mod trace;
 
+pub use push::{PushTarget, PushTargetError};
 pub use trace::Traced;

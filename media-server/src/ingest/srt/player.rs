@@ -8,12 +8,12 @@ use tokio::net::UdpSocket;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wire::srt::{Accept, Connection, PAYLOAD, Reject, Request};
+use wire::srt::{Accept, Connection, Reject, Request};
 
 use super::endpoint::{Guards, send};
 use crate::ingest::Desk;
 use crate::metrics::{Metrics, Outcome};
-use crate::transport::Chunk;
+use crate::transport::{Chunk, give};
 
 /// What the metrics are told of at this pace.
 const TELL: Duration = Duration::from_secs(1);
@@ -141,16 +141,6 @@ impl Player {
             send(&self.socket, self.request.from(), &datagram);
         }
         why
-    }
-}
-
-/// Hands transport packets over, as many a datagram as it may have.
-fn give(connection: &mut Connection, at: Duration, bytes: &Bytes) {
-    let mut from = 0;
-    while from < bytes.len() {
-        let to = bytes.len().min(from + PAYLOAD);
-        connection.send(at, bytes.slice(from..to));
-        from = to;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a publisher wants to go: application, stream name and their queries.
 
+use crate::address::query_pairs;
+
 /// Pairs that are kept of one query.
 pub(super) const MAX_PAIRS: usize = 32;
 
@@ -18,40 +20,15 @@ pub(super) fn application(text: &str) -> (&str, &str) {
 /// itself, since stream keys hold it.
 pub(super) fn add_query(pairs: &mut Vec<(String, String)>, query: &str) {
     let known = pairs.len();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = percent_decoded(name);
+    for (name, value) in query_pairs(query, usize::MAX) {
         if pairs.iter().take(known).any(|(other, _)| *other == name) {
             continue;
         }
         if pairs.len() >= MAX_PAIRS {
             return;
         }
-        pairs.push((name, percent_decoded(value)));
+        pairs.push((name, value));
     }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let escaped = match tail {
-            [high, low, after @ ..] if byte == b'%' => hex(*high).zip(hex(*low)).map(|pair| (pair, after)),
-            _ => None,
-        };
-        if let Some(((high, low), after)) = escaped {
-            bytes.push(high << 4 | low);
-            rest = after;
-        } else {
-            bytes.push(byte);
-            rest = tail;
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::address::{bracketed, host_and_port};
+
 /// An address to push to. It carries the other server's stream key: only `Display` is fit for logs.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PushUrl {
@@ -49,28 +51,8 @@ impl PushUrl {
             _ => return Err(PushUrlError::Scheme),
         };
         let (authority, path) = rest.split_once('/').ok_or(PushUrlError::Path)?;
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(inner) => {
-                let (host, after) = inner.split_once(']').ok_or(PushUrlError::Host)?;
-                (host, after.strip_prefix(':').or(after.is_empty().then_some("")))
-            }
-            None => match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, Some("")),
-            },
-        };
-        let port = match port.ok_or(PushUrlError::Host)? {
-            "" if tls => 443,
-            "" => 1935,
-            port => port.parse().ok().filter(|port| *port > 0).ok_or(PushUrlError::Host)?,
-        };
-        let bracketed = authority.starts_with('[');
-        if host.is_empty()
-            || host.contains(['@', '[', ']'])
-            || bracketed && host.parse::<core::net::Ipv6Addr>().is_err()
-        {
-            return Err(PushUrlError::Host);
-        }
+        let (host, port) = host_and_port(authority).ok_or(PushUrlError::Host)?;
+        let port = port.unwrap_or(if tls { 443 } else { 1935 });
         // A query may hold slashes: the key begins behind the last one before it.
         let (plain, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
         let (app, key) = plain.trim_start_matches('/').rsplit_once('/').ok_or(PushUrlError::Path)?;
@@ -91,7 +73,7 @@ impl PushUrl {
 impl fmt::Display for PushUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, standard) = if self.tls { ("rtmps", 443) } else { ("rtmp", 1935) };
-        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        let (open, close) = bracketed(&self.host);
         write!(f, "{scheme}://{open}{}{close}", self.host)?;
         if self.port != standard {
             write!(f, ":{}", self.port)?;

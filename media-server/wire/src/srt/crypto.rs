@@ -24,13 +24,19 @@ const CTR: u8 = 2;
 const CHECK: usize = 8;
 
 /// A passphrase that both sides know: 10 to 79 bytes.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(Zeroizing<String>);
 
 impl Passphrase {
     /// None: too short or too long for SRT.
     pub fn new(text: &str) -> Option<Self> {
         (10..=79).contains(&text.len()).then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl core::hash::Hash for Passphrase {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.0.as_str().hash(state);
     }
 }
 

@@ -21,12 +21,14 @@ mod sequence;
 mod stream_id;
 #[cfg(test)]
 mod tests;
+mod url;
 
 pub use connection::{Closed, Connection, Delivery, Stats};
 pub use dialer::{Call, CallError, Dialer};
 pub use handshake::Reject;
 pub use listener::{Accept, Greeting, Listener, Passphrase, Request};
 pub use stream_id::{Mode, StreamId, StreamIdError};
+pub use url::{SrtUrl, SrtUrlError};
 
 /// Bytes of a datagram at most: an Ethernet frame's worth (4.3: the MTU that is agreed on is no larger).
 pub const LARGEST: usize = 1500;

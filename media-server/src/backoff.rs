@@ -1,24 +1,24 @@
-//! How long to wait before the next attempt: doubling, with jitter, so that many pushes do not come back together.
+//! How long to wait before the next attempt: doubling, with jitter, so that many do not come back together.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// The pauses of one push.
+/// The pauses of one that tries again and again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Backoff {
+pub struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// It went well.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// The next pause; `chance` is a random number from 0 to 1, which moves it by a quarter either way.
-    pub(super) fn next(&mut self, chance: f64) -> Duration {
+    pub fn next(&mut self, chance: f64) -> Duration {
         let pause = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         pause.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0)

@@ -1,4 +1,6 @@
-//! A stream's units as an MPEG transport stream, for whoever takes one: SRT players and pushes.
+//! A stream's units as an MPEG transport stream, for whoever takes one: SRT players and pushes. And calls by SRT.
+
+mod srt_line;
 
 use std::sync::Arc;
 
@@ -6,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use media::elementary::{Coding, Elementary, ElementaryError};
 use media::{AccessUnit, Format, Kind, Timestamp};
 use wire::ts::{self, Muxer};
+
+pub use srt_line::{SrtLine, SrtLineError, give};
 
 /// Ticks a second of a transport stream's timestamps.
 const RATE: u32 = 90_000;
