@@ -1,6 +1,7 @@
 //! The operator's door on loopback: health, metrics, live streams, the last reload.
 
 mod recorder;
+mod sources;
 mod streams;
 
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::watch;
+
+pub use sources::{Refused, Sources};
 
 use crate::flight::Folder;
 use crate::live::Directory;
@@ -61,13 +64,19 @@ pub struct Admin {
     pub last_reload: Arc<ArcSwapOption<ReloadReport>>,
     /// Where recordings are written.
     pub flights: Folder,
+    /// Streams that are fetched.
+    pub sources: Arc<dyn Sources>,
     /// Whether the daemon is ready.
     pub readiness: watch::Receiver<Readiness>,
 }
 
 impl Admin {
     /// Answers one request.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         if !is_local(request.headers()) {
             // A page that a browser was lured to must not reach loopback under its own name (DNS rebinding).
             return problem(
@@ -81,6 +90,17 @@ impl Admin {
         if !get && request.headers().contains_key(http::header::ORIGIN) {
             let text = "changes are for programs: a web page may not make them";
             return problem(StatusCode::FORBIDDEN, "origin", text);
+        }
+        if let Some(rest) = path.strip_prefix("/api/v1/sources") {
+            let stream = rest.trim_start_matches('/').to_owned();
+            return match *request.method() {
+                Method::GET | Method::HEAD if stream.is_empty() => sources::list(&self.sources),
+                Method::GET | Method::HEAD => sources::show(&self.sources, &stream),
+                Method::PUT if !stream.is_empty() => sources::put(&self.sources, &stream, request).await,
+                Method::DELETE if !stream.is_empty() => sources::delete(&self.sources, &stream).await,
+                _ if stream.is_empty() => method_not_allowed("GET, HEAD"),
+                _ => method_not_allowed("GET, HEAD, PUT, DELETE"),
+            };
         }
         match path.strip_prefix("/api/v1/streams") {
             Some("") if get => json(StatusCode::OK, &streams::list(&self.directory)),
@@ -140,7 +160,7 @@ impl Admin {
             _ => problem(
                 StatusCode::NOT_FOUND,
                 "not-found",
-                "see /healthz /readyz /metrics /api/v1/streams /api/v1/reload",
+                "see /healthz /readyz /metrics /api/v1/streams /api/v1/sources /api/v1/reload",
             ),
         }
     }

@@ -153,6 +153,18 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         PUBLISH,
     ),
     (
+        "pull",
+        "sources",
+        "Streams that are fetched from elsewhere: `[{ stream = \"ada\", url = \"srt://HOST:PORT?streamid=play/ada\", profile = \"default\", start = \"always\" }]`. Also `rtmp://` and `rtmps://HOST/APP/KEY`, and `udp://ADDRESS:PORT?interface=ADDRESS` (an address of this machine, or a multicast group) for an MPEG transport stream that somebody sends. `start = \"on-demand\"`: only while somebody wants to see it. The admin API adds more.",
+        LIVE,
+    ),
+    (
+        "pull",
+        "idle_ms",
+        "A stream that is fetched on demand is let go when nobody has wanted to see it for so long.",
+        PUBLISH,
+    ),
+    (
         "hls",
         "part_ms",
         "Nominal part length; PART-TARGET is 1 ms more, for sources with millisecond timestamps.",

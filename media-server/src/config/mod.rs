@@ -19,7 +19,7 @@ pub use plan::{LiveStream, Plan, Step, Verdict, diff};
 pub use problem::{ConfigError, Problem};
 pub use summary::Summary;
 pub use types::{
-    Admin, Admission, Bitrate, Config, Hls, Http, Key, Log, LogFormat, Mode, Node, Policy, Profile,
-    PushTarget, Rtmp, Rung, Secret, Transcode,
+    Admin, Admission, Bitrate, Config, Hls, Http, Key, Log, LogFormat, Mode, Node, Policy, Profile, Pull,
+    PullSource, PullStart, PushTarget, Rtmp, Rung, Secret, Transcode,
 };
 pub use watch::{Watcher, watch};

@@ -30,6 +30,8 @@ pub enum Step {
     SetRules,
     /// Answer other origins.
     SetCors,
+    /// Start and stop what is fetched.
+    SetPulls,
 }
 
 impl fmt::Display for Step {
@@ -48,6 +50,7 @@ impl fmt::Display for Step {
             Self::BindAdmin(address) => write!(f, "listen for admin on {address}"),
             Self::SetAdmission => f.write_str("set admission"),
             Self::SetRules => f.write_str("set the rules of the next publish"),
+            Self::SetPulls => f.write_str("start and stop sources"),
             Self::SetCors => f.write_str("set CORS origins"),
         }
     }
@@ -117,6 +120,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         plan.profiles = names.filter(|n| old.profiles.get(*n) != new.profiles.get(*n)).cloned().collect();
         plan.packaging = old.hls != new.hls
             || old.restream != new.restream
+            || old.pull.idle_ms != new.pull.idle_ms
             || old.recorder != new.recorder
             || old.slate != new.slate
             || old.publish != new.publish
@@ -135,6 +139,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
         a.profiles == b.profiles
             && a.hls == b.hls
             && a.restream == b.restream
+            && a.pull.idle_ms == b.pull.idle_ms
             && a.recorder == b.recorder
             && a.slate == b.slate
             && a.publish == b.publish
@@ -146,6 +151,9 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     }
     if changed(|a, b| a.http.cors_origins == b.http.cors_origins) {
         plan.steps.push(Step::SetCors);
+    }
+    if changed(|a, b| a.pull.sources == b.pull.sources) {
+        plan.steps.push(Step::SetPulls);
     }
     if changed(|a, b| a.admin.listen == b.admin.listen) {
         plan.steps.push(Step::BindAdmin(new.admin.listen));
@@ -220,7 +228,7 @@ mod tests {
     #[test]
     fn the_first_start_is_a_change_from_nothing() {
         let plan = diff(None, &Config::default());
-        assert_eq!(plan.steps.len(), 10);
+        assert_eq!(plan.steps.len(), 11);
         assert!(plan.restart.is_empty());
     }
 
@@ -277,6 +285,7 @@ mod tests {
             (_, "profile") => "\"source\"".to_owned(),
             (_, "url") => "\"http://other.example/\"".to_owned(),
             (_, "targets") => "[{ stream = \"*\", url = \"rtmp://h/live/key\" }]".to_owned(),
+            (_, "sources") => "[{ stream = \"s\", url = \"udp://0.0.0.0:5000\" }]".to_owned(),
             (_, "max_bitrate") => "\"20M\"".to_owned(),
             (_, "cors_origins") => "[\"https://a.example\"]".to_owned(),
             _ => match value {
@@ -300,8 +309,9 @@ mod tests {
             let plan = diff(Some(&old), &new);
             assert!(!plan.is_empty(), "{key} changes nothing");
             let (verdict, reason) = plan.verdict(&stream("default"));
-            let untouched = ["admission.", "log.", "tls."].iter().any(|section| key.starts_with(section))
-                || key.ends_with("listen");
+            let untouched =
+                ["admission.", "log.", "tls.", "pull.sources"].iter().any(|section| key.starts_with(section))
+                    || key.ends_with("listen");
             assert_eq!(verdict == Verdict::Untouched, untouched, "{key}: {reason}");
             let there_and_back = diff(Some(&new), &old);
             assert_eq!(there_and_back.steps.len(), plan.steps.len(), "{key}");

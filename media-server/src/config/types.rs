@@ -37,6 +37,8 @@ pub struct Config {
     pub slate: Slate,
     /// Sending streams on to other servers.
     pub restream: Restream,
+    /// Streams that are fetched from elsewhere.
+    pub pull: Pull,
     /// Packaging.
     pub hls: Hls,
     /// Encoding.
@@ -232,6 +234,43 @@ pub struct Slate {
     pub after_ms: u64,
 }
 
+/// `[pull]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pull {
+    /// Which stream comes from where.
+    pub sources: Vec<PullSource>,
+    /// One that is fetched on demand is let go when nobody has wanted it for so long.
+    pub idle_ms: u64,
+}
+
+/// One of `pull.sources`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PullSource {
+    /// The stream's public name.
+    pub stream: String,
+    /// `srt://HOST:PORT?streamid=…`, `rtmp://HOST/APP/KEY` or `udp://ADDRESS:PORT`.
+    pub url: Secret,
+    /// Its ladder profile.
+    #[serde(default = "default_profile")]
+    pub profile: String,
+    /// When it is fetched.
+    #[serde(default)]
+    pub start: PullStart,
+}
+
+/// When a source is fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullStart {
+    /// All the time.
+    #[default]
+    Always,
+    /// While somebody wants to see it.
+    OnDemand,
+}
+
 /// `[restream]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -393,6 +432,7 @@ impl Default for Config {
             recorder: Recorder::default(),
             slate: Slate::default(),
             restream: Restream::default(),
+            pull: Pull::default(),
             hls: Hls::default(),
             transcode: Transcode::default(),
             profiles: default_profiles(),
@@ -434,6 +474,12 @@ impl Default for Rtmp {
             idle_timeout_ms: 10_000,
             max_message_bytes: 8 << 20,
         }
+    }
+}
+
+impl Default for Pull {
+    fn default() -> Self {
+        Self { sources: Vec::new(), idle_ms: 30_000 }
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use wire::PushTarget;
 use wire::srt::Passphrase;
+use wire::{PullUrl, PushTarget};
 
 use super::types::{Config, Mode, Profile};
 
@@ -19,6 +19,7 @@ pub(super) fn validate(config: &Config) -> Problems {
     limits(config, &mut problems);
     admission(config, &mut problems);
     restream(config, &mut problems);
+    pull(config, &mut problems);
     packaging(config, &mut problems);
     if !PRESETS.contains(&config.transcode.preset.as_str()) {
         say(&mut problems, "transcode.preset", format!("is one of {}", PRESETS.join(", ")));
@@ -160,6 +161,25 @@ fn restream(config: &Config, problems: &mut Problems) {
         }
         if let Err(error) = PushTarget::parse(&target.url.0) {
             say(problems, path("url"), format!("is no address to push to: {error}"));
+        }
+    }
+}
+
+fn pull(config: &Config, problems: &mut Problems) {
+    within(problems, "pull.idle_ms", config.pull.idle_ms, 1_000, 86_400_000);
+    for (at, source) in config.pull.sources.iter().enumerate() {
+        let path = |field| format!("pull.sources[{at}].{field}");
+        if !is_name(&source.stream) {
+            say(problems, path("stream"), NAME_RULE);
+        }
+        if config.pull.sources.iter().take(at).any(|other| other.stream == source.stream) {
+            say(problems, path("stream"), "has a source already: a stream comes from one place");
+        }
+        if !config.profiles.contains_key(&source.profile) {
+            say(problems, path("profile"), format!("names no profile; there are {}", names(config)));
+        }
+        if let Err(error) = PullUrl::parse(&source.url.0) {
+            say(problems, path("url"), format!("is no address to fetch from: {error}"));
         }
     }
 }

@@ -7,6 +7,7 @@ mod reload;
 mod replay;
 mod settings;
 mod slate;
+mod sources;
 
 pub use replay::replay_file;
 
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, Readiness};
 use crate::admission::{Outbox, SharedEndpoint};
 use crate::config::{self, Config, ConfigError};
+use crate::ingest::pull::Pulls;
 use crate::ingest::{Desk, Forwarder, Lanes, Pending};
 use crate::live::Directory;
 use crate::metrics::Metrics;
@@ -127,6 +129,7 @@ struct Daemon {
     listeners: Listeners,
     certificate: Certificate,
     restreams: Restreams,
+    pulls: Pulls,
     ready: watch::Sender<Readiness>,
 }
 
@@ -174,7 +177,10 @@ impl Daemon {
         let (ready, readiness) = watch::channel(starting);
         let last_reload = Arc::new(ArcSwapOption::empty());
         let flights = settings::flights(&config);
-        let admin = Admin { directory, metrics, last_reload, flights, readiness };
+        let sources = config.data_dir.join("sources.json");
+        let pulls = Pulls::new(desk.clone(), sources, tasks.clone(), stop.clone());
+        let sources = Arc::new(pulls.clone());
+        let admin = Admin { directory, metrics, last_reload, flights, sources, readiness };
         let listeners = Listeners::new(tasks.clone(), stop.clone());
         let certificate = Certificate::default();
         tasks.spawn(until(stop.clone(), certificate.clone().renewed()));
@@ -191,6 +197,7 @@ impl Daemon {
             listeners,
             certificate,
             restreams,
+            pulls,
             ready,
         };
         let plan = config::diff(None, &daemon.config);

@@ -137,6 +137,7 @@ impl Daemon {
                 self.restreams.trust(config.restream.ca_file.clone());
                 self.desk.rules.store(Arc::new(settings::rules(config)));
             }
+            Step::SetPulls => self.pulls.configure(&settings::sources(config)),
             Step::SetCors => self.public.set_cors(Cors::new(&config.http.cors_origins)),
             Step::BindRtmp(_) => {
                 let (desk, most) = (self.desk.clone(), config.rtmp.max_connections);

@@ -16,7 +16,7 @@ use crate::admission::{self, Admission, Endpoint, Hidden, Outbox, SharedEndpoint
 use crate::config::{self, Config};
 use crate::flight::{Folder, Keep};
 use crate::ingest::{Rules, SrtRules, Target};
-use crate::live::{Policy, Settings};
+use crate::live::{Policy, Settings, SourceStart, SourceWish};
 use crate::metrics::Metrics;
 
 /// Recordings that stay on the disk.
@@ -66,6 +66,7 @@ pub(super) fn rules(config: &Config) -> Rules {
             bytes: config.recorder.max_bytes,
         }),
         storm: config.recorder.storm,
+        source_idle: Duration::from_millis(config.pull.idle_ms),
         srt: SrtRules {
             latency: Duration::from_millis(config.srt.latency_ms),
             passphrase: Passphrase::new(&config.srt.passphrase.0),
@@ -173,4 +174,18 @@ pub(super) fn outbox(
     let folder = config.data_dir.join("outbox");
     Outbox::open(folder.clone(), events.clone(), config.node.name.clone(), metrics)
         .map_err(|source| DaemonError::DataDir { path: folder, source })
+}
+
+/// Streams that the configuration has fetched.
+pub(super) fn sources(config: &Config) -> Vec<SourceWish> {
+    let wish = |source: &config::PullSource| SourceWish {
+        stream: source.stream.clone(),
+        url: source.url.0.clone(),
+        profile: source.profile.clone(),
+        start: match source.start {
+            config::PullStart::Always => SourceStart::Always,
+            config::PullStart::OnDemand => SourceStart::OnDemand,
+        },
+    };
+    config.pull.sources.iter().map(wish).collect()
 }

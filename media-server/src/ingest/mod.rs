@@ -8,10 +8,12 @@ mod lanes;
 mod loudness;
 mod pending;
 mod publishing;
+pub mod pull;
 mod replay;
 pub mod rtmp;
 pub mod srt;
 mod tracks;
+mod transport_session;
 mod transport_stream;
 
 use arc_swap::ArcSwap;
@@ -74,6 +76,8 @@ pub struct Rules {
     pub storm: u64,
     /// SRT's own.
     pub srt: SrtRules,
+    /// A stream that is fetched on demand is let go after nobody has wanted it for so long.
+    pub source_idle: Duration,
 }
 
 /// Terms for SRT callers.

@@ -58,6 +58,19 @@ pub(super) struct Allowed {
     client: Client,
 }
 
+impl Allowed {
+    /// A stream that we fetch ourselves: nobody is asked.
+    pub(super) fn fetched(stream: String, profile: String, protocol: &'static str, from: SocketAddr) -> Self {
+        let client = Client { ip: from.ip(), port: from.port(), agent: "fetched by the server".into() };
+        let grant = Grant { stream, profile, ..Grant::default() };
+        Self { grant, id: new_id(), role: Role::Primary, protocol, client }
+    }
+}
+
+fn new_id() -> String {
+    format!("ses_{}", uuid::Uuid::now_v7().simple())
+}
+
 /// What a session that was let in needs.
 pub(super) struct Admitted {
     pub(super) publishing: Publishing,
@@ -80,7 +93,7 @@ pub(super) struct Publishing {
 
 /// Asks admission.
 pub(super) async fn ask(desk: &Desk, asking: Asking) -> Result<Allowed, Denied> {
-    let id = format!("ses_{}", uuid::Uuid::now_v7().simple());
+    let id = new_id();
     let role = match asking.query.iter().find(|(name, _)| name == "role").map(|(_, role)| role.as_str()) {
         None | Some("" | "primary") => Role::Primary,
         Some("backup") => Role::Backup,

@@ -14,6 +14,7 @@ use super::slate::SlateFactory;
 use super::snapshot::Snapshot;
 use super::stream::{Command, Stream};
 use super::tap::{Tap, Tapped};
+use super::wants::Wants;
 use crate::metrics::Metrics;
 
 /// Why a publisher was not taken.
@@ -93,6 +94,7 @@ struct Inner {
     rungs: RungFactory,
     slates: SlateFactory,
     metrics: Metrics,
+    wants: Wants,
 }
 
 /// Every stream of this daemon. Clones share it.
@@ -116,7 +118,13 @@ impl Directory {
             rungs,
             slates,
             metrics,
+            wants: Wants::default(),
         }))
+    }
+
+    /// Streams that are fetched while somebody wants to see them.
+    pub fn wants(&self) -> &Wants {
+        &self.0.wants
     }
 
     /// Looks a stream up.

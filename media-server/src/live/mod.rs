@@ -19,11 +19,13 @@ mod run;
 mod rung;
 mod slate;
 mod snapshot;
+mod source;
 mod standby;
 mod stream;
 mod switch;
 mod tap;
 mod timed;
+mod wants;
 
 use std::time::Duration;
 
@@ -38,9 +40,11 @@ pub use rendition::{Rendition, Text, View, gzip};
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 pub use slate::{Slate, SlateCell, SlateFactory, SlateRequest};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};
+pub use source::{SourceNow, SourcePhase, SourceStart, SourceState, SourceWish};
 pub use switch::OnAir;
 pub use tap::Tapped;
 pub use timed::Timed;
+pub use wants::{Want, Wants};
 
 /// How a run is packaged and how long a stream waits for its publisher. Fixed for a run, read anew at each.
 #[derive(Clone, Debug, PartialEq)]

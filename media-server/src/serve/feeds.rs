@@ -8,7 +8,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped};
+use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped, Wants};
 use crate::transport::{Chunk, NoFeed, Program};
 
 /// Chunks that may wait for whoever takes them: some seconds.
@@ -34,10 +34,12 @@ impl Feeds {
 
     /// A stream's rung by its name, its best one where none is named, with its sound. It closes when the stream is over.
     pub fn take(&self, stream: &str, rung: Option<&str>) -> Result<broadcast::Receiver<Chunk>, NoFeed> {
-        let handle = self.directory.get(stream).ok_or(NoFeed::Stream)?;
+        let fetched = self.directory.wants().want(stream).is_some();
+        let none = || if fetched { NoFeed::Starting } else { NoFeed::Stream };
+        let handle = self.directory.get(stream).ok_or_else(none)?;
         let snapshot = handle.snapshot();
-        if snapshot.phase == Phase::Ended {
-            return Err(NoFeed::Stream);
+        if snapshot.phase == Phase::Ended || (fetched && snapshot.renditions().next().is_none()) {
+            return Err(none());
         }
         if rung.is_some_and(|rung| find(&snapshot, Some(rung)).is_none()) {
             let names = snapshot.video.iter().map(|video| video.name.to_string()).collect();
@@ -52,7 +54,8 @@ impl Feeds {
         feeds.insert(key.clone(), sender.clone());
         let (all, stop) = (self.clone(), self.stop.clone());
         self.tasks.spawn(async move {
-            let feed = Feed { rung: key.1.clone(), out: sender, program: Program::default() };
+            let wants = all.directory.wants().clone();
+            let feed = Feed { rung: key.1.clone(), out: sender, program: Program::default(), wants };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = feed.run(handle, || all.is_over(&key)) => {}
@@ -89,6 +92,8 @@ struct Feed {
     rung: Option<Arc<str>>,
     out: broadcast::Sender<Chunk>,
     program: Program,
+    /// Whoever takes it wants to see it.
+    wants: Wants,
 }
 
 /// What is listened to.
@@ -157,8 +162,11 @@ impl Feed {
             };
             // Sound alone has no keyframe to wait for.
             let joins = unit.keyframe && (format.kind() == media::Kind::Video || ears.video.is_none());
-            if joins && is_over() {
-                return;
+            if joins {
+                if is_over() {
+                    return;
+                }
+                let _fetched = self.wants.want(&stream.snapshot().name).is_some();
             }
             match self.program.write(&format, &unit) {
                 Ok(bytes) if bytes.is_empty() => {}

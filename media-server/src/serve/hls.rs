@@ -55,7 +55,7 @@ impl Hls {
                 respond::ok(page, "text/html; charset=utf-8", HeaderValue::from_static(cache::LIVE)),
             );
         }
-        let Some(handle) = self.directory.get(stream) else {
+        let Some(handle) = self.wanted(stream).await else {
             return ("other", not_found("no such stream is live"));
         };
         if rest == "index.m3u8" {
@@ -73,6 +73,20 @@ impl Hls {
         } else {
             ("object", self.object(rendition, file, headers).await)
         }
+    }
+
+    /// A stream that is there, or that is fetched when it is wanted.
+    async fn wanted(&self, stream: &str) -> Option<StreamHandle> {
+        let want = self.directory.wants().want(stream);
+        let there = self.directory.get(stream);
+        let Some(want) = want.filter(|_| there.as_ref().is_none_or(|it| it.snapshot().phase == Phase::Ended))
+        else {
+            return there;
+        };
+        let _permit = self.blocked.try_acquire().ok()?;
+        // It may not come: then what is left of it is shown.
+        let _came = timeout(FIRST_PLAYLIST_WAIT, want.there()).await.is_ok();
+        self.directory.get(stream)
     }
 
     async fn multivariant(&self, handle: &StreamHandle, headers: &HeaderMap) -> Response<Body> {

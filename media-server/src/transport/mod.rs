@@ -29,6 +29,9 @@ pub enum NoFeed {
     /// Nobody publishes it.
     #[error("no such stream is live")]
     Stream,
+    /// It is fetched when it is wanted, and on its way.
+    #[error("the stream is being fetched; try again")]
+    Starting,
     /// It has others.
     #[error("the stream has no such rung; it has {}", .0.join(", "))]
     Rung(Vec<String>),

@@ -23,8 +23,10 @@ pub mod ts;
 
 mod address;
 mod cursor;
+mod pull;
 mod push;
 mod trace;
 
+pub use pull::{PullUrl, PullUrlError, UdpUrl};
 pub use push::{PushTarget, PushTargetError};
 pub use trace::Traced;

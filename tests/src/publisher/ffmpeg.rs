@@ -246,6 +246,16 @@ impl Ffmpeg {
         Ok(Self { program: Program::start("ffmpeg", command)? })
     }
 
+    /// Sends a transport stream in real time to an address that ffmpeg knows (`udp://…`).
+    pub fn send_ts(source: &Source, to: &str) -> Result<Self> {
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-hide_banner", "-loglevel", "info", "-nostats", "-progress", "pipe:1", "-nostdin"])
+            .args(source.arguments(true, "mpegts"))
+            .arg(to);
+        Ok(Self { program: Program::start("ffmpeg", command)? })
+    }
+
     /// Publishes in real time.
     pub fn publish(source: &Source, url: &RtmpUrl) -> Result<Self> {
         let mut command = Command::new("ffmpeg");

@@ -3,20 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use wire::Traced;
-use wire::srt::{Closed, Connection, Delivery, Stats};
+use wire::srt::{Closed, Connection, Delivery};
 
-use super::figures::{Gauges, kinds, line, state};
-use crate::admission::Limits;
-use crate::ingest::budget::Budget;
-use crate::ingest::checkup::{self, Checkup};
-use crate::ingest::publishing::Publishing;
+use super::figures::Figures;
+use crate::ingest::checkup;
+use crate::ingest::publishing::Admitted;
 use crate::ingest::tracks::Refusal;
-use crate::ingest::transport_stream::TransportStream;
+use crate::ingest::transport_session::TransportSession;
 use crate::live::Link;
-use crate::metrics::{LinkLabels, Metrics};
+use crate::metrics::Metrics;
 
 /// Why a caller's session is over.
 #[derive(Debug, thiserror::Error)]
@@ -50,47 +46,23 @@ impl Ended {
 /// See the module.
 pub(super) struct Caller {
     pub(super) connection: Connection,
-    pub(super) publishing: Publishing,
-    media: TransportStream,
-    budget: Budget,
+    pub(super) session: TransportSession,
     halt: CancellationToken,
     idle: Duration,
-    heard: Instant,
-    checked: Instant,
-    metrics: Metrics,
-    gauges: Gauges,
-    /// Where its line is shown.
-    link: Arc<Link>,
-    /// What the metrics have of it.
-    counted: Stats,
+    figures: Figures,
 }
 
 impl Caller {
     pub(super) fn new(
         connection: Connection,
-        publishing: Publishing,
-        (checkup, limits): (Box<Checkup>, Limits),
+        admitted: Admitted,
         (halt, idle): (CancellationToken, Duration),
         link: Arc<Link>,
-        metrics: Metrics,
+        metrics: &Metrics,
     ) -> Self {
-        let now = Instant::now();
-        let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
-        let labels = LinkLabels { stream: stream.clone(), session: publishing.id.clone() };
-        Self {
-            connection,
-            publishing,
-            media: TransportStream::new(start, stream, checkup, limits),
-            budget: Budget::new(limits, now),
-            halt,
-            idle,
-            heard: now,
-            checked: now,
-            gauges: Gauges::new(&metrics, labels),
-            metrics,
-            link,
-            counted: Stats::default(),
-        }
+        let mut figures = Figures::new(&admitted.publishing, link, metrics);
+        figures.tell(&connection.stats(), connection.key_bits());
+        Self { connection, session: TransportSession::new(admitted), halt, idle, figures }
     }
 
     /// Does what is due at `now`, which is `at` on the connection's clock. An error: it is over.
@@ -98,8 +70,8 @@ impl Caller {
         self.connection.tick(at);
         while let Some(delivery) = self.connection.deliver(at) {
             match delivery {
-                Delivery::Payload(payload) => self.payload(payload, now)?,
-                Delivery::Lost(_) => self.media.lost(),
+                Delivery::Payload(payload) => self.session.payload(payload, now).map_err(Ended::Refused)?,
+                Delivery::Lost(_) => self.session.lost(),
             }
         }
         match self.connection.closed() {
@@ -110,11 +82,10 @@ impl Caller {
         if self.halt.is_cancelled() {
             return Err(Ended::Dropped);
         }
-        if now.saturating_duration_since(self.heard) >= self.idle {
+        if self.session.is_silent(now, self.idle) {
             return Err(Ended::Idle(self.idle));
         }
-        if now.saturating_duration_since(self.checked) >= checkup::PACE {
-            self.checked = now;
+        if self.session.is_due(now) {
             self.check_up(now);
         }
         Ok(())
@@ -125,44 +96,16 @@ impl Caller {
         self.connection.timeout().min(at + checkup::PACE)
     }
 
-    fn payload(&mut self, payload: Bytes, now: Instant) -> Result<(), Ended> {
-        self.heard = now;
-        let length = payload.len() as u64;
-        self.budget.spend(now, length, 1).map_err(|excess| Ended::Refused(excess.into()))?;
-        if let Some(black_box) = &mut self.publishing.black_box {
-            if black_box.is_due(now) {
-                // A transport stream can be joined anywhere: there is no state before it.
-                black_box.turn(now, Vec::new(), std::iter::empty());
-            }
-            let whole = [
-                Traced::Body { id: 0, at: 0, offset: 0, length: payload.len() },
-                Traced::Whole { id: 0, body: payload.clone() },
-            ];
-            black_box.read(now, &payload, whole.into_iter());
-        }
-        self.media.feed(payload, now, &mut self.publishing.publisher).map_err(Ended::Refused)
-    }
-
     fn check_up(&mut self, now: Instant) {
-        let stats = self.connection.stats();
-        self.link.set(state(&stats, self.connection.key_bits()));
-        self.media.line(line(&stats), now);
-        let health = self.media.check_up(now);
-        self.publishing.check_up(stats.too_late, health);
-        self.gauges.set(&stats);
-        let before = std::mem::replace(&mut self.counted, stats);
-        for ((kind, now), (_, before)) in kinds(&stats).into_iter().zip(kinds(&before)) {
-            if now > before {
-                self.metrics.srt_packets(kind, now - before);
-            }
-        }
+        let line = self.figures.tell(&self.connection.stats(), self.connection.key_bits());
+        self.session.check_up(now, line);
     }
 
     /// Says goodbye; what is to be sent is in the connection.
     pub(super) fn end(&mut self, ended: &Ended, now: Instant, at: Duration) {
         self.check_up(now);
         if let Ended::Refused(refusal) = ended {
-            tracing::warn!(stream = %self.publishing.stream, message = %refusal, "publisher refused");
+            tracing::warn!(stream = %self.session.publishing.stream, message = %refusal, "publisher refused");
         }
         self.connection.shut_down(at);
     }

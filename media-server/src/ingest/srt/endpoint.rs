@@ -17,7 +17,7 @@ use super::let_in::{Entered, Turned, let_in};
 use super::player::Player;
 use crate::ingest::Desk;
 use crate::ingest::pending::Waiting;
-use crate::ingest::publishing::{Admitted, Asking};
+use crate::ingest::publishing::Asking;
 use crate::metrics::Outcome;
 
 /// Datagrams that are read before what is due is done.
@@ -328,9 +328,7 @@ impl Endpoint {
         };
         guards.waiting = None;
         let idle = self.desk.rules.load().idle_timeout;
-        let Admitted { publishing, checkup, limits } = admitted;
-        let metrics = self.desk.metrics.clone();
-        let caller = Caller::new(connection, publishing, (checkup, limits), (halt, idle), link, metrics);
+        let caller = Caller::new(connection, admitted, (halt, idle), link, &self.desk.metrics);
         self.desk.metrics.srt_connections.inc();
         let due = self.at();
         self.lines.insert(id, Line { caller, to: request.from(), peer, due, _guards: guards });
@@ -377,7 +375,7 @@ impl Endpoint {
         self.desk.metrics.srt_connections.dec();
         self.desk.metrics.srt_closed.get_or_create(&Outcome { outcome: why.name() }).inc();
         let (name, text) = (why.name(), why.to_string());
-        let publishing = line.caller.publishing;
+        let publishing = line.caller.session.publishing;
         self.closing.spawn(async move { publishing.close(name, &text).await });
     }
 

@@ -1,16 +1,48 @@
 //! What a caller's connection counts, as the API, the metrics and the doctor have it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::Span;
 use media::doctor::Line;
 use wire::srt::Stats;
 
-use crate::live::LinkState;
+use crate::ingest::publishing::Publishing;
+use crate::live::{Link, LinkState};
 use crate::metrics::{LinkKind, LinkLabels, Links, Metrics};
 
+/// Tells API, metrics and doctor.
+pub(in crate::ingest) struct Figures {
+    link: Arc<Link>,
+    gauges: Gauges,
+    metrics: Metrics,
+    /// What the metrics have of it.
+    counted: Stats,
+}
+
+impl Figures {
+    pub(in crate::ingest) fn new(publishing: &Publishing, link: Arc<Link>, metrics: &Metrics) -> Self {
+        let labels = LinkLabels { stream: publishing.stream.clone(), session: publishing.id.clone() };
+        let gauges = Gauges::new(metrics, labels);
+        Self { link, gauges, metrics: metrics.clone(), counted: Stats::default() }
+    }
+
+    /// What is new; the line as the doctor has it.
+    pub(in crate::ingest) fn tell(&mut self, stats: &Stats, key_bits: usize) -> Line {
+        self.link.set(state(stats, key_bits));
+        self.gauges.set(stats);
+        let before = std::mem::replace(&mut self.counted, *stats);
+        for ((kind, now), (_, before)) in kinds(stats).into_iter().zip(kinds(&before)) {
+            if now > before {
+                self.metrics.srt_packets(kind, now - before);
+            }
+        }
+        line(stats)
+    }
+}
+
 /// Packets by what became of them.
-pub(super) fn kinds(stats: &Stats) -> [(&'static str, u64); 7] {
+fn kinds(stats: &Stats) -> [(&'static str, u64); 7] {
     [
         ("received", stats.packets),
         ("missing", stats.missing),
@@ -23,13 +55,13 @@ pub(super) fn kinds(stats: &Stats) -> [(&'static str, u64); 7] {
 }
 
 /// The metrics of one line: there while it is.
-pub(super) struct Gauges {
+struct Gauges {
     links: Links,
     labels: LinkLabels,
 }
 
 impl Gauges {
-    pub(super) fn new(metrics: &Metrics, labels: LinkLabels) -> Self {
+    fn new(metrics: &Metrics, labels: LinkLabels) -> Self {
         Self { links: metrics.links.clone(), labels }
     }
 
@@ -37,7 +69,7 @@ impl Gauges {
         LinkKind { stream: self.labels.stream.clone(), session: self.labels.session.clone(), kind }
     }
 
-    pub(super) fn set(&self, stats: &Stats) {
+    fn set(&self, stats: &Stats) {
         let (links, labels) = (&self.links, &self.labels);
         let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         links.round_trip.get_or_create(labels).set(stats.round_trip.as_secs_f64());
@@ -63,7 +95,7 @@ impl Drop for Gauges {
     }
 }
 
-pub(super) fn state(stats: &Stats, key_bits: usize) -> LinkState {
+fn state(stats: &Stats, key_bits: usize) -> LinkState {
     LinkState {
         round_trip: stats.round_trip,
         variance: stats.variance,
@@ -81,7 +113,7 @@ pub(super) fn state(stats: &Stats, key_bits: usize) -> LinkState {
     }
 }
 
-pub(super) fn line(stats: &Stats) -> Line {
+fn line(stats: &Stats) -> Line {
     let span = |time: Duration| Span::from_millis(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
     Line {
         round_trip: span(stats.round_trip),

@@ -3,7 +3,7 @@
 
 mod caller;
 mod endpoint;
-mod figures;
+pub(super) mod figures;
 mod let_in;
 mod player;
 

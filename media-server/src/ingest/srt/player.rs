@@ -13,8 +13,11 @@ use wire::srt::{Accept, Connection, Reject, Request};
 use super::endpoint::{Guards, send};
 use crate::ingest::Desk;
 use crate::metrics::{Metrics, Outcome};
-use crate::transport::{Chunk, give};
+use crate::transport::{Chunk, NoFeed, give};
 
+/// A stream that is fetched when it is wanted must be there by then: callers give up after 3 s.
+const FETCHED: Duration = Duration::from_millis(2500);
+const AGAIN: Duration = Duration::from_millis(100);
 /// What the metrics are told of at this pace.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -37,7 +40,15 @@ impl Player {
     pub(super) async fn run(mut self, stream: String, query: Vec<(String, String)>, stop: CancellationToken) {
         let asked = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let rung = asked("rung").filter(|rung| !rung.is_empty());
-        let feed = match (self.desk.play)(&stream, rung) {
+        let taken = tokio::time::timeout(FETCHED, async {
+            loop {
+                match (self.desk.play)(&stream, rung) {
+                    Err(NoFeed::Starting) => tokio::time::sleep(AGAIN).await,
+                    taken => return taken,
+                }
+            }
+        });
+        let feed = match taken.await.unwrap_or(Err(NoFeed::Starting)) {
             Ok(feed) => feed,
             Err(none) => return self.refuse(Reject::NotFound, &none.to_string()),
         };

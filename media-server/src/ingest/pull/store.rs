@@ -1,0 +1,66 @@
+//! Sources that the API has added, in a file: whole, or as it was.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use crate::live::SourceWish;
+
+/// The file. It holds secrets: readable by this user alone.
+#[derive(Debug)]
+pub(super) struct Store {
+    file: PathBuf,
+}
+
+impl Store {
+    pub(super) fn new(file: PathBuf) -> Self {
+        Self { file }
+    }
+
+    /// What was written last. A file that cannot be read is told of, and left as it is until something is added.
+    pub(super) fn read(&self) -> Vec<SourceWish> {
+        let read = match fs::read(&self.file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => Err(error),
+        };
+        read.unwrap_or_else(|error| {
+            tracing::error!(file = %self.file.display(), %error, "the sources that the admin API added cannot be read");
+            Vec::new()
+        })
+    }
+
+    pub(super) fn write(&self, wishes: &[SourceWish]) -> io::Result<()> {
+        let part = self.file.with_extension("part");
+        let bytes = serde_json::to_vec_pretty(wishes).map_err(io::Error::other)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&part, &self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::SourceStart;
+
+    #[test]
+    fn what_is_written_is_read_again_and_damage_is_survived() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("sources.json"));
+        assert!(store.read().is_empty());
+        let wish = SourceWish {
+            stream: "ada".into(),
+            url: "srt://a:1".into(),
+            profile: "default".into(),
+            start: SourceStart::OnDemand,
+        };
+        store.write(std::slice::from_ref(&wish)).unwrap();
+        assert!(store.read() == [wish]);
+        fs::write(folder.path().join("sources.json"), "[{").unwrap();
+        assert!(store.read().is_empty());
+    }
+}

@@ -1,0 +1,150 @@
+//! Streams that are fetched from elsewhere.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use weir_tests::{
+    llhls,
+    publisher::{Ffmpeg, Source},
+    wait,
+    world::{Plan, World},
+};
+
+const SOON: Duration = Duration::from_secs(15);
+
+fn free_udp() -> Result<String> {
+    Ok(std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+async fn source(world: &World, stream: &str) -> Result<Value> {
+    world.client.get(&format!("{}/api/v1/sources/{stream}", world.media.admin)).await?.json()
+}
+
+async fn becomes(world: &World, stream: &str, state: &str) -> Result<Value> {
+    let found = wait::until(state, Duration::from_secs(25), || async {
+        let now = source(world, stream).await?;
+        Ok((now["state"] == state).then_some(now))
+    });
+    found.await.with_context(|| world.media.program.log_tail(12))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn udp_by_unicast_and_by_multicast_is_fetched() -> Result<()> {
+    let (unicast, group) =
+        (free_udp()?, format!("239.255.42.42:{}", free_udp()?.rsplit(':').next().unwrap_or("1")));
+    let sources = format!(
+        "[pull]\nsources = [\n{{ stream = \"one\", url = \"udp://{unicast}\" }},\n\
+         {{ stream = \"many\", url = \"udp://{group}?interface=127.0.0.1\" }}]\n"
+    );
+    let world = Plan::open()?.pass_through().media(&sources).start().await?;
+    assert_eq!(source(&world, "one").await?["state"], "connecting");
+    let small = Source::default().keyframe_every(1);
+    let mut senders = [
+        Ffmpeg::send_ts(&small, &format!("udp://{unicast}?pkt_size=1316"))?,
+        Ffmpeg::send_ts(&small, &format!("udp://{group}?pkt_size=1316&localaddr=127.0.0.1&ttl=0"))?,
+    ];
+    for stream in ["one", "many"] {
+        let list = world.media.playlist(stream, SOON).await?;
+        assert!(list.contains("avc1.") && list.contains("mp4a.40.2"), "{list}");
+        let state = becomes(&world, stream, "live").await?;
+        assert_eq!((&state["configured"], &state["start"]), (&json!(true), &json!("always")), "{state}");
+    }
+    llhls::check(&world.media.hls("one"), Duration::from_secs(6)).await?.no_must_broken(&[])?;
+    for sender in &mut senders {
+        sender.program.must_run()?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_called_by_srt_only_while_somebody_wants_to_see_it() -> Result<()> {
+    let own = free_udp()?;
+    let sources = format!(
+        "[srt]\nlisten = \"{own}\"\n[pull]\nidle_ms = 2000\nsources = [{{ stream = \"copy\", start = \"on-demand\", \
+         url = \"srt://{own}?streamid=play/first&latency=150\" }}]\n"
+    );
+    let world = Plan::open()?.pass_through().media(&sources).start().await?;
+    let mut publisher =
+        Ffmpeg::publish(&Source::default().keyframe_every(1), &world.media.publish_url("first"))?;
+    world.media.playlist("first", SOON).await?;
+    assert_eq!(source(&world, "copy").await?["state"], "idle");
+    let metrics = world.media.metrics().await?;
+    assert_eq!(metrics.sum("weir_srt_players", &[]), Some(0.0), "nobody wants to see it");
+
+    // The first request brings it.
+    let list = world.media.playlist("copy", SOON).await?;
+    assert!(list.contains("avc1.") && list.contains("mp4a.40.2"), "{list}");
+    let streams = world.media.streams().await?;
+    let copy = streams["items"].as_array().context("none")?.iter().find(|stream| stream["name"] == "copy");
+    let publisher_of = &copy.context("no copy")?["publisher"];
+    assert_eq!(
+        (&publisher_of["protocol"], &publisher_of["link"]["latency_ms"]),
+        (&json!("srt"), &json!(150))
+    );
+    llhls::check(&world.media.hls("copy"), Duration::from_secs(6)).await?.no_must_broken(&[])?;
+    assert_eq!(source(&world, "copy").await?["state"], "live");
+
+    // Nobody asks any more.
+    becomes(&world, "copy", "idle").await?;
+    wait::until("the call ended", SOON, || async {
+        Ok((world.media.metrics().await?.sum("weir_srt_players", &[]) == Some(0.0)).then_some(()))
+    })
+    .await?;
+    publisher.program.must_run()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_api_adds_sources_that_stay_over_a_restart() -> Result<()> {
+    let address = free_udp()?;
+    let mut world = Plan::open()?.pass_through().start().await?;
+    let url = format!("{}/api/v1/sources/late", world.media.admin);
+    let put = async |body: Value| world.client.call(Method::PUT, &url, Some(&body)).await;
+    for wrong in [
+        json!({ "url": "gopher://x" }),
+        json!({ "url": "udp://0.0.0.0:1", "profile": "none" }),
+        json!({ "url": "udp://0.0.0.0:1", "start": "never" }),
+        json!({}),
+    ] {
+        let refused = put(wrong.clone()).await?;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}: {}", refused.text());
+    }
+    let wish = json!({ "url": format!("udp://{address}"), "profile": "default" });
+    assert_eq!(put(wish.clone()).await?.status, StatusCode::CREATED);
+    assert_eq!(put(wish).await?.status, StatusCode::OK, "the same once more");
+    let _sender =
+        Ffmpeg::send_ts(&Source::default().keyframe_every(1), &format!("udp://{address}?pkt_size=1316"))?;
+    world.media.playlist("late", SOON).await?;
+    world.media.restart().await?;
+    let list = world.media.playlist("late", SOON).await?;
+    assert!(list.contains("avc1."), "{list}");
+    let url = format!("{}/api/v1/sources/late", world.media.admin);
+    let gone = world.client.call(Method::DELETE, &url, None).await?;
+    assert_eq!(gone.status, StatusCode::OK, "{}", gone.text());
+    assert_eq!(world.client.get(&url).await?.status, StatusCode::NOT_FOUND);
+    wait::until("no publisher", SOON, || async {
+        let streams = world.media.streams().await?;
+        Ok((streams["items"][0]["state"] != "live").then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_not_there_is_tried_again_and_said() -> Result<()> {
+    let (nobody, own) = (free_udp()?, free_udp()?);
+    let sources = format!(
+        "[srt]\nlisten = \"{own}\"\n[pull]\nsources = [\n\
+         {{ stream = \"silent\", url = \"udp://{nobody}\" }},\n\
+         {{ stream = \"refused\", url = \"srt://{own}?streamid=play/nothing\" }}]\n"
+    );
+    let world = Plan::open()?.pass_through().media(&sources).start().await?;
+    let refused = becomes(&world, "refused", "waiting").await?;
+    assert!(refused["error"].as_str().is_some_and(|error| error.contains("no such stream")), "{refused}");
+    let silent = becomes(&world, "silent", "waiting").await?;
+    assert!(silent["error"].as_str().is_some_and(|error| error.contains("nobody has sent")), "{silent}");
+    wait::until("another try", SOON, || async {
+        Ok((source(&world, "refused").await?["attempts"].as_u64() > Some(2)).then_some(()))
+    })
+    .await
+}
