@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wire::rtmp::{PushClient, PushUrl};
+use wire::rtmp::{Client, PushUrl};
 
 fuzz_target!(|data: &[u8]| {
     if let Some(url) = std::str::from_utf8(data).ok().and_then(|text| PushUrl::parse(text).ok()) {
@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!((shown.tls, shown.port, &shown.host), (url.tls, url.port, &url.host));
     }
     let url = PushUrl::parse("rtmp://host/app/key").expect("an address");
-    let mut client = PushClient::new(url, "fuzz", &[0; 1528]);
+    let mut client = Client::new(url, "fuzz", &[0; 1528]);
     let mut greeting = vec![3];
     greeting.resize(1 + 2 * 1536, 0);
     client.feed(&greeting).expect("a greeting");

@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use weir_tests::{
+    bench::nginx::Nginx,
     llhls,
     publisher::{Ffmpeg, Source},
+    rtmp_url::RtmpUrl,
     wait,
     world::{Plan, World},
 };
@@ -93,6 +95,33 @@ async fn a_stream_is_called_by_srt_only_while_somebody_wants_to_see_it() -> Resu
     })
     .await?;
     publisher.program.must_run()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_nginx_is_played_by_rtmp() -> Result<()> {
+    let plan = Plan::open()?.pass_through();
+    let nginx = Nginx::rtmp(plan.folder()).await?;
+    let from = format!("rtmp://{}/live/origin", nginx.address);
+    let sources = format!("[pull]\nsources = [{{ stream = \"relayed\", url = \"{from}\" }}]\n");
+    let world = plan.media(&sources).start().await?;
+    let url = RtmpUrl::new(&nginx.address, "live", "origin");
+    let mut publisher = Ffmpeg::publish(&Source::default().keyframe_every(1), &url)?;
+    let list =
+        world.media.playlist("relayed", SOON).await.with_context(|| world.media.program.log_tail(20))?;
+    assert!(list.contains("avc1.") && list.contains("mp4a.40.2"), "{list}");
+    becomes(&world, "relayed", "live").await?;
+    llhls::check(&world.media.hls("relayed"), Duration::from_secs(6)).await?.no_must_broken(&[])?;
+    publisher.program.must_run()?;
+    // Its publisher goes and comes back: so does the stream, on the same playlist.
+    drop(publisher);
+    becomes(&world, "relayed", "waiting").await?;
+    let _again = Ffmpeg::publish(&Source::default().keyframe_every(1), &url)?;
+    becomes(&world, "relayed", "live").await?;
+    wait::until("the stream live again", SOON, || async {
+        let streams = world.media.streams().await?;
+        Ok((streams["items"][0]["state"] == "live" && streams["items"][0]["holding"] == false).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

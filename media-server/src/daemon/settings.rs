@@ -66,6 +66,7 @@ pub(super) fn rules(config: &Config) -> Rules {
             bytes: config.recorder.max_bytes,
         }),
         storm: config.recorder.storm,
+        authorities: config.restream.ca_file.clone(),
         source_idle: Duration::from_millis(config.pull.idle_ms),
         srt: SrtRules {
             latency: Duration::from_millis(config.srt.latency_ms),

@@ -18,6 +18,7 @@ mod transport_stream;
 
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ pub struct Rules {
     pub srt: SrtRules,
     /// A stream that is fetched on demand is let go after nobody has wanted it for so long.
     pub source_idle: Duration,
+    /// PEM file of authorities that other servers may be certified by, besides the public ones; empty for none.
+    pub authorities: PathBuf,
 }
 
 /// Terms for SRT callers.

@@ -1,7 +1,6 @@
 //! Sending live streams on to other servers, from the configuration or as admission says: each push is a task with a
 //! state of its own, which listens to the stream and never slows it.
 
-mod line;
 mod push;
 mod rtmp;
 mod srt;

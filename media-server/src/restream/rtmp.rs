@@ -8,12 +8,12 @@ use media::{Format, Kind, Timestamp};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::timeout;
-use wire::rtmp::{Media, PushClient, PushUrl};
+use wire::rtmp::{Client, Media, PushUrl};
 
-use super::line::{self, Line};
 use super::push::Push;
 use super::tags;
 use crate::live::{PushState, Tapped};
+use crate::transport::{Line, connect};
 
 const AGENT: &str = concat!("Weir/", env!("CARGO_PKG_VERSION"));
 /// Until the other server takes the publish.
@@ -37,12 +37,12 @@ pub(super) async fn send(push: &Push, url: &PushUrl) -> Result<(), String> {
 async fn open(
     push: &Push,
     url: &PushUrl,
-) -> Result<(PushClient, ReadHalf<Box<dyn Line>>, WriteHalf<Box<dyn Line>>), String> {
-    let line = line::connect(url, &push.authorities.load_full()).await?;
+) -> Result<(Client, ReadHalf<Box<dyn Line>>, WriteHalf<Box<dyn Line>>), String> {
+    let line = connect(url, &push.authorities.load_full()).await?;
     let (mut reader, mut writer) = tokio::io::split(line);
     let mut entropy = [0; 1528];
     rand::fill(&mut entropy[..]);
-    let mut client = PushClient::new(url.clone(), AGENT, &entropy);
+    let mut client = Client::new(url.clone(), AGENT, &entropy);
     let mut buffer = vec![0; 8192];
     while !client.is_live() {
         let out = client.output();
@@ -63,7 +63,7 @@ fn lost(error: &std::io::Error) -> String {
 
 /// A push that is taken.
 struct Sending<'a> {
-    client: PushClient,
+    client: Client,
     writer: WriteHalf<Box<dyn Line>>,
     state: &'a PushState,
     sound_only: bool,

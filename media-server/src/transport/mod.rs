@@ -1,6 +1,7 @@
-//! A stream's units as an MPEG transport stream, for whoever takes one: SRT players and pushes. And calls by SRT.
+//! A stream's units as an MPEG transport stream, for whoever takes one: SRT players and pushes. And calls of other servers, by SRT and by TCP.
 
 mod srt_line;
+mod tcp_line;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use media::{AccessUnit, Format, Kind, Timestamp};
 use wire::ts::{self, Muxer};
 
 pub use srt_line::{SrtLine, SrtLineError, give};
+pub use tcp_line::{Line, connect};
 
 /// Ticks a second of a transport stream's timestamps.
 const RATE: u32 = 90_000;

@@ -2,6 +2,7 @@
 //! which connects, publishes what it is sent as any publisher would, and after a failure waits and tries again.
 
 mod receive;
+mod rtmp;
 mod source;
 mod store;
 

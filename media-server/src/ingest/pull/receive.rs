@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wire::srt::{Delivery, SrtUrl};
 use wire::{PullUrl, UdpUrl};
 
+use super::rtmp;
 use super::source::{Over, Source};
 use crate::ingest::publishing::{Allowed, begin};
 use crate::ingest::srt::figures::Figures;
@@ -22,22 +23,43 @@ use crate::live::Link;
 use crate::transport::SrtLine;
 
 /// Until the other side has answered.
-const OPENING: Duration = Duration::from_secs(10);
+pub(super) const OPENING: Duration = Duration::from_secs(10);
 /// Between two looks at what is not media.
-const PACE: Duration = Duration::from_millis(250);
+pub(super) const PACE: Duration = Duration::from_millis(250);
 /// Longest datagram, and memory that is taken for them at a time.
 const LONGEST: usize = 65_536;
 /// What the kernel may hold of a source's datagrams.
 const KERNEL_BUFFER: usize = 4 << 20;
 
 /// Why a session ended, as events have it.
-struct End {
-    reason: &'static str,
-    over: Over,
+pub(super) struct End {
+    pub(super) reason: &'static str,
+    pub(super) over: Over,
 }
 
 impl End {
-    fn lost(error: impl std::fmt::Display) -> Self {
+    pub(super) fn dropped() -> Self {
+        let text = "another publisher has taken the stream over, or it was dropped";
+        Self { reason: "dropped", over: Over::Failed(text.into()) }
+    }
+
+    pub(super) fn unwanted() -> Self {
+        Self { reason: "unwanted", over: Over::Unwanted }
+    }
+
+    pub(super) fn idle(idle: Duration) -> Self {
+        Self { reason: "idle", over: Over::Failed(format!("nothing has come for {idle:?}")) }
+    }
+
+    /// In words.
+    pub(super) fn text(&self) -> String {
+        match &self.over {
+            Over::Unwanted => "nobody wants to see it".to_owned(),
+            Over::Failed(error) => error.clone(),
+        }
+    }
+
+    pub(super) fn lost(error: impl std::fmt::Display) -> Self {
         Self { reason: "lost", over: Over::Failed(error.to_string()) }
     }
 }
@@ -50,6 +72,9 @@ enum Way {
 
 /// Connects, and receives until it is over.
 pub(super) async fn attempt(source: &Source, stop: &CancellationToken) -> Over {
+    if let PullUrl::Rtmp(url) = &source.url {
+        return rtmp::attempt(source, url, stop).await;
+    }
     let opened = tokio::select! {
         () = stop.cancelled() => return Over::Unwanted,
         opened = open(source) => opened,
@@ -73,10 +98,7 @@ pub(super) async fn attempt(source: &Source, stop: &CancellationToken) -> Over {
     let mut session = TransportSession::new(admitted);
     source.live();
     let end = receive(source, &mut line, &mut session, first, (&halt, stop)).await;
-    let text = match &end.over {
-        Over::Unwanted => "nobody wants to see it".to_owned(),
-        Over::Failed(error) => error.clone(),
-    };
+    let text = end.text();
     session.publishing.close(end.reason, &text).await;
     end.over
 }
@@ -104,7 +126,8 @@ async fn open(source: &Source) -> Result<(Way, SocketAddr, Option<Bytes>), Strin
                 .map_err(|error| error.to_string())?;
             Ok((Way::Udp(socket, room), from, Some(first)))
         }
-        PullUrl::Rtmp(_) => Err("rtmp:// sources are not fetched yet".into()),
+        // It has a way of its own.
+        PullUrl::Rtmp(_) => Err("no transport stream comes by RTMP".into()),
     }
 }
 
@@ -161,11 +184,11 @@ async fn receive(
             _ = look.tick() => {
                 let now = Instant::now();
                 if source.is_unwanted() {
-                    return End { reason: "unwanted", over: Over::Unwanted };
+                    return End::unwanted();
                 }
                 let idle = source.desk.rules.load().idle_timeout;
                 if session.is_silent(now, idle) {
-                    return End { reason: "idle", over: Over::Failed(format!("nothing has come for {idle:?}")) };
+                    return End::idle(idle);
                 }
                 if session.is_due(now) {
                     session.check_up(now, line.told());
@@ -186,13 +209,6 @@ async fn receive(
                 return End { reason: "refused", over: Over::Failed(refusal.to_string()) };
             }
         }
-    }
-}
-
-impl End {
-    fn dropped() -> Self {
-        let text = "another publisher has taken the stream over, or it was dropped";
-        Self { reason: "dropped", over: Over::Failed(text.into()) }
     }
 }
 

@@ -1,9 +1,13 @@
-//! The publishing client's side of a connection: pushes a stream to another server.
+//! The client's side of a connection: pushes a stream to another server, or plays one of its.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use std::collections::VecDeque;
 
-use super::chunk::{ChunkReader, Input};
+use super::aggregate::Parts;
+use super::chunk::{self, ChunkReader, Input};
+use super::event::Event;
 use super::message::{Message, kind};
+use super::session::media_event;
 use super::target::PushUrl;
 use super::writer::{COMMAND, CONTROL, ChunkWriter};
 use super::{Limits, Repairs, SessionError};
@@ -25,9 +29,9 @@ const CREATE_STREAM: f64 = 4.0;
 /// Our window: what a server may send before it wants to be told that it came.
 const WINDOW: u32 = 2_500_000;
 
-/// Why a push cannot go on.
+/// Why it cannot go on.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum PushError {
+pub enum ClientError {
     /// The server said no.
     #[error("the server refuses: {code}{}{description}", if .description.is_empty() { "" } else { ": " })]
     Refused {
@@ -48,7 +52,8 @@ enum Phase {
     Handshake,
     Connecting,
     Creating,
-    Publishing {
+    /// Publish or play is asked for.
+    Asking {
         stream: u32,
     },
     Live {
@@ -67,8 +72,18 @@ pub enum Media {
     Data,
 }
 
+/// What the client is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Publish,
+    Play,
+}
+
+/// Events that may wait: the rest of what is fed is taken in when they were fetched.
+const MOST_EVENTS: usize = 4096;
+
 /// The client's machine: bytes of the server in, bytes for it out. Media goes out without being copied.
-pub struct PushClient {
+pub struct Client {
     url: PushUrl,
     agent: String,
     /// S0, S1 and S2 as far as they are there.
@@ -78,14 +93,26 @@ pub struct PushClient {
     limits: Limits,
     repairs: Repairs,
     phase: Phase,
+    wish: Wish,
+    events: VecDeque<Event>,
     received: u64,
     acknowledged: u64,
     window: u64,
 }
 
-impl PushClient {
+impl Client {
     /// A client that will publish at `url`, and calls itself `agent`.
     pub fn new(url: PushUrl, agent: &str, entropy: &[u8; 1528]) -> Self {
+        Self::with(Wish::Publish, url, agent, entropy)
+    }
+
+    /// A client that will play what is at `url`: its key is the stream's name there. What comes is fetched by
+    /// [`Self::next`].
+    pub fn player(url: PushUrl, agent: &str, entropy: &[u8; 1528]) -> Self {
+        Self::with(Wish::Play, url, agent, entropy)
+    }
+
+    fn with(wish: Wish, url: PushUrl, agent: &str, entropy: &[u8; 1528]) -> Self {
         let mut writer = ChunkWriter::new();
         writer.out.put_u8(VERSION);
         writer.out.put_bytes(0, 8);
@@ -99,13 +126,21 @@ impl PushClient {
             limits: Limits::default(),
             repairs: Repairs::default(),
             phase: Phase::Handshake,
+            wish,
+            events: VecDeque::new(),
             received: 0,
             acknowledged: 0,
             window: u64::from(WINDOW),
         }
     }
 
-    /// Whether the server takes media now.
+    /// The next of what is played.
+    #[allow(clippy::should_implement_trait, reason = "more may come after None: it is no iterator")]
+    pub fn next(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether the server takes media now, or sends them.
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
     }
@@ -116,7 +151,7 @@ impl PushClient {
     }
 
     /// Takes bytes of the server in.
-    pub fn feed(&mut self, mut data: &[u8]) -> Result<(), PushError> {
+    pub fn feed(&mut self, mut data: &[u8]) -> Result<(), ClientError> {
         self.received = self.received.saturating_add(data.len() as u64);
         if self.phase == Phase::Handshake && !self.shake_hands(&mut data)? {
             return Ok(());
@@ -125,7 +160,7 @@ impl PushClient {
         let base = self.received.saturating_sub(data.len() as u64);
         while let Some(message) = self.reader.read(&mut input, base, &self.limits, &mut self.repairs)? {
             let at = base.saturating_add(input.at as u64);
-            self.message(&message, at)?;
+            self.message(message, at)?;
         }
         if self.received.saturating_sub(self.acknowledged) >= self.window {
             self.acknowledged = self.received;
@@ -174,7 +209,7 @@ impl PushClient {
     }
 
     /// True once it is done; what follows it stays in `data`.
-    fn shake_hands(&mut self, data: &mut &[u8]) -> Result<bool, PushError> {
+    fn shake_hands(&mut self, data: &mut &[u8]) -> Result<bool, ClientError> {
         let before = self.greeting.len();
         let (part, rest) =
             data.split_at_checked((1 + 2 * PACKET).saturating_sub(before)).unwrap_or((*data, &[]));
@@ -219,7 +254,7 @@ impl PushClient {
         self.writer.message(COMMAND, kind::COMMAND_AMF0, stream, &payload);
     }
 
-    fn message(&mut self, message: &Message, at: u64) -> Result<(), PushError> {
+    fn message(&mut self, message: Message, at: u64) -> Result<(), ClientError> {
         let mut cursor = Cursor::new(&message.payload);
         match message.kind {
             kind::SET_CHUNK_SIZE => {
@@ -244,9 +279,36 @@ impl PushClient {
                     self.answer(values)?;
                 }
             }
+            _ if self.wish == Wish::Play => self.played(message),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Media, and what is said of them.
+    fn played(&mut self, message: Message) {
+        if self.events.len() >= MOST_EVENTS || message.discarded || message.payload.is_empty() {
+            return;
+        }
+        match message.kind {
+            kind::AUDIO | kind::VIDEO => self.events.push_back(media_event(message)),
+            kind::DATA_AMF0 => {
+                let Ok(values) = amf0::decode_all(&message.payload, &self.limits.amf0) else { return };
+                let mut values =
+                    values.into_iter().skip_while(|value| value.as_str() == Some("@setDataFrame"));
+                let is_metadata = values.next().is_some_and(|name| name.as_str() == Some("onMetaData"));
+                if let Some(value) = values.next().filter(|_| is_metadata) {
+                    self.events.push_back(Event::Metadata { timestamp: message.timestamp, value });
+                }
+            }
+            kind::AGGREGATE => {
+                let parts: Vec<_> = Parts::new(message).collect();
+                for part in parts.into_iter().filter(|part| part.kind != kind::AGGREGATE) {
+                    self.played(part);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn user_control(&mut self, mut cursor: Cursor<'_>) {
@@ -260,7 +322,7 @@ impl PushClient {
         }
     }
 
-    fn answer(&mut self, values: Vec<Value>) -> Result<(), PushError> {
+    fn answer(&mut self, values: Vec<Value>) -> Result<(), ClientError> {
         let mut values = values.into_iter();
         let name = values.next();
         let transaction = values.next().and_then(|value| value.as_f64()).unwrap_or(0.0);
@@ -272,7 +334,11 @@ impl PushClient {
         match (name.as_ref().and_then(Value::as_str).unwrap_or_default(), self.phase) {
             ("_result", Phase::Connecting) if transaction == CONNECT => {
                 let key = Value::string(self.url.key.as_str());
-                for (name, transaction) in [("releaseStream", 2.0), ("FCPublish", 3.0)] {
+                let before: &[(&str, f64)] = match self.wish {
+                    Wish::Publish => &[("releaseStream", 2.0), ("FCPublish", 3.0)],
+                    Wish::Play => &[],
+                };
+                for (name, transaction) in before.iter().copied() {
                     let values = [Value::string(name), Value::Number(transaction), Value::Null, key.clone()];
                     self.command(0, &values);
                 }
@@ -283,21 +349,30 @@ impl PushClient {
                 let number = rest.iter().find_map(Value::as_f64).unwrap_or(1.0);
                 let stream = number.clamp(0.0, f64::from(u32::MAX)) as u32;
                 let key = Value::string(self.url.key.as_str());
-                let values =
-                    [Value::string("publish"), Value::Number(5.0), Value::Null, key, Value::string("live")];
-                self.command(stream, &values);
-                self.phase = Phase::Publishing { stream };
+                let (name, how) = match self.wish {
+                    Wish::Publish => ("publish", Value::string("live")),
+                    // A live stream, or a recorded one (7.2.2.1).
+                    Wish::Play => ("play", Value::Number(-2.0)),
+                };
+                self.command(stream, &[Value::string(name), Value::Number(5.0), Value::Null, key, how]);
+                if self.wish == Wish::Play {
+                    self.reader.media = chunk::Media::All;
+                }
+                self.phase = Phase::Asking { stream };
             }
             // releaseStream and FCPublish are refused by servers that do not know them.
             ("_error", _) if transaction == CONNECT || transaction == CREATE_STREAM => {
-                return Err(PushError::Refused { code: said("code"), description: said("description") });
+                return Err(ClientError::Refused { code: said("code"), description: said("description") });
             }
             ("onStatus", phase) => {
                 let code = said("code");
-                if let (Phase::Publishing { stream }, "NetStream.Publish.Start") = (phase, code.as_str()) {
+                let over =
+                    ["NetStream.Unpublish.Success", "NetStream.Play.Stop", "NetStream.Play.UnpublishNotify"];
+                let begins = ["NetStream.Publish.Start", "NetStream.Play.Start"].contains(&code.as_str());
+                if let (Phase::Asking { stream }, true) = (phase, begins) {
                     self.phase = Phase::Live { stream };
-                } else if said("level") == "error" || code == "NetStream.Unpublish.Success" {
-                    return Err(PushError::Refused { code, description: said("description") });
+                } else if said("level") == "error" || over.contains(&code.as_str()) {
+                    return Err(ClientError::Refused { code, description: said("description") });
                 }
             }
             _ => {}
@@ -308,15 +383,15 @@ impl PushClient {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Event, Session};
+    use super::super::Session;
     use super::*;
 
-    fn client(url: &str) -> PushClient {
-        PushClient::new(PushUrl::parse(url).unwrap(), "test", &[7; 1528])
+    fn client(url: &str) -> Client {
+        Client::new(PushUrl::parse(url).unwrap(), "test", &[7; 1528])
     }
 
     /// Carries bytes both ways, `piece` at a time, until neither has any.
-    fn talk(client: &mut PushClient, server: &mut Session, piece: usize) -> Vec<Event> {
+    fn talk(client: &mut Client, server: &mut Session, piece: usize) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
             let (up, down) = (client.output(), server.output());

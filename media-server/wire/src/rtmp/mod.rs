@@ -1,7 +1,7 @@
 //! RTMP, both sides of publishing (Adobe, "Real Time Messaging Protocol" 1.0, 2012), as encoders speak it.
 //!
 //! [`Session`] is the whole of it: bytes from the socket go into [`Session::feed`], what happened comes out of
-//! [`Session::next`], and bytes for the socket out of [`Session::output`]. [`PushClient`] is the client's side, for pushes
+//! [`Session::next`], and bytes for the socket out of [`Session::output`]. [`Client`] is the client's side, for pushes
 //! to other servers.
 
 mod address;
@@ -26,7 +26,7 @@ mod target;
 mod writer;
 
 pub use checkpoint::CheckpointError;
-pub use client::{Media, PushClient, PushError};
+pub use client::{Client, ClientError, Media};
 pub use error::SessionError;
 pub use event::Event;
 pub use limits::Limits;

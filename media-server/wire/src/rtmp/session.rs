@@ -300,7 +300,7 @@ impl Session {
     }
 }
 
-fn media_event(Message { kind: media, timestamp, payload, .. }: Message) -> Event {
+pub(super) fn media_event(Message { kind: media, timestamp, payload, .. }: Message) -> Event {
     if media == kind::VIDEO {
         Event::Video { timestamp, payload }
     } else {

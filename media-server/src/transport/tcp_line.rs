@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 use wire::rtmp::PushUrl;
 
 /// Either.
-pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for S {}
 
 /// Connects. `authorities`: a PEM file of certificates that are trusted besides the public ones; empty for none.
-pub(super) async fn connect(url: &PushUrl, authorities: &Path) -> Result<Box<dyn Line>, String> {
+pub async fn connect(url: &PushUrl, authorities: &Path) -> Result<Box<dyn Line>, String> {
     let socket = TcpStream::connect((url.host.as_str(), url.port))
         .await
         .map_err(|error| format!("cannot connect: {error}"))?;
