@@ -38,6 +38,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Reads a URI (HLS, a file) and writes it as an MPEG transport stream to standard output; started by `run`.
+    #[command(hide = true)]
+    Remux {
+        /// From the beginning again at the end.
+        #[arg(long)]
+        repeat: bool,
+        /// What to read.
+        uri: String,
+    },
     /// One stream's encoder; started by `run`, speaks on its standard input.
     #[command(hide = true)]
     TranscodeWorker,
@@ -48,6 +57,7 @@ fn main() -> ExitCode {
         Command::Run { config } => daemon::run(config),
         Command::CheckConfig { config } => daemon::check_config(config.as_deref()),
         Command::Replay { file, json } => daemon::replay_file(&file, json),
+        Command::Remux { uri, repeat } => transcode::remux_main(&uri, repeat),
         Command::TranscodeWorker => transcode::worker_main(),
     }
 }

@@ -109,6 +109,8 @@ pub struct Metrics {
     pub srt_closed: Family<Outcome, Counter>,
     /// SRT data packets by what became of them.
     pub srt_packets: Family<KindLabel, Counter>,
+    /// Seconds from an SRT packet due to it delivered.
+    pub srt_lateness: Histogram,
     /// The line of each SRT publisher that is connected.
     pub links: Links,
     /// Datagrams at the SRT port that belong to nobody.
@@ -166,6 +168,7 @@ impl Metrics {
             srt_players: Gauge::default(),
             srt_closed: Family::default(),
             srt_packets: Family::default(),
+            srt_lateness: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.08, 0.2]),
             links: Links::default(),
             srt_strays: Counter::default(),
             admissions: Family::default(),
@@ -197,6 +200,12 @@ impl Metrics {
         r.register("srt_closed", "SRT callers by how they ended", self.srt_closed.clone());
         r.register("srt_packets", "SRT data packets by what became of them", self.srt_packets.clone());
         r.register("srt_strays", "Datagrams at the SRT port that belong to nobody", self.srt_strays.clone());
+        r.register_with_unit(
+            "srt_delivery_lateness",
+            "From an SRT packet due to it delivered",
+            Unit::Seconds,
+            self.srt_lateness.clone(),
+        );
         let links = &self.links;
         r.register_with_unit(
             "srt_link_round_trip",

@@ -71,3 +71,83 @@ impl Seen {
         Ok(seen)
     }
 }
+
+/// CRC_32 of annex A.
+fn crc(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
+            if crc & 0x8000_0000 == 0 { crc << 1 } else { crc << 1 ^ 0x04c1_1db7 }
+        })
+    })
+}
+
+/// A packet of this PID with a payload that begins in it, filled up with stuffing before it.
+fn packet(pid: u16, counter: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x47, 0x40 | (pid >> 8) as u8, pid as u8, 0x30 | counter & 0x0f];
+    let stuffing = 183 - payload.len();
+    out.push(stuffing as u8);
+    if stuffing > 0 {
+        out.push(0);
+        out.resize(4 + 1 + stuffing, 0xff);
+    }
+    out.extend(payload);
+    out
+}
+
+/// PIDs of what [`with_metadata`] adds.
+const SPLICES: u16 = 0x1f0;
+const TAGS: u16 = 0x1f1;
+
+/// A whole splice information section: `splice_insert` out of the programme, at once.
+pub fn splice_section() -> Vec<u8> {
+    let mut section = vec![0xfc, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xf0, 10, 5];
+    section.extend([0, 0, 0, 9, 0x7f, 0xdf, 0, 1, 0, 0, 0, 0]);
+    section[2] = (section.len() + 4 - 3) as u8;
+    let sum = crc(&section);
+    section.extend(sum.to_be_bytes());
+    section
+}
+
+/// The stream of a muxer that puts each table into one packet (ffmpeg), with two more streams: SCTE 35, of which a
+/// section comes every 200 packets, and ID3 tags, as often.
+pub fn with_metadata(stream: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut map = None;
+    let mut counter = 0;
+    for (n, original) in stream.chunks_exact(188).enumerate() {
+        let pid = u16::from_be_bytes([original[1], original[2]]) & 0x1fff;
+        let start = original[1] & 0x40 != 0;
+        if pid == 0 && start {
+            // The first program behind the section's head.
+            map = Some(u16::from_be_bytes([original[15], original[16]]) & 0x1fff);
+        }
+        if Some(pid) == map && start {
+            let length = usize::from(u16::from_be_bytes([original[6], original[7]]) & 0x0fff);
+            let mut section = original[5..5 + 3 + length - 4].to_vec();
+            section.extend([0x86, 0xe0 | (SPLICES >> 8) as u8, SPLICES as u8, 0xf0, 6]);
+            section.extend([&[5, 4][..], b"CUEI"].concat());
+            section.extend([0x15, 0xe0 | (TAGS >> 8) as u8, TAGS as u8, 0xf0, 6]);
+            section.extend([&[5, 4][..], b"ID3 "].concat());
+            let length = section.len() + 4 - 3;
+            (section[1], section[2]) = (0xb0 | (length >> 8) as u8, length as u8);
+            let sum = crc(&section);
+            section.extend(sum.to_be_bytes());
+            let mut changed = original[..4].to_vec();
+            changed.push(0);
+            changed.extend(section);
+            changed.resize(188, 0xff);
+            out.extend(changed);
+        } else {
+            out.extend(original);
+        }
+        if n % 200 == 100 {
+            counter += 1;
+            out.extend(packet(SPLICES, counter, &[&[0][..], &splice_section()].concat()));
+            let tag = b"ID3\x04\0\0\0\0\0\x02hi";
+            let length = (tag.len() + 3) as u8;
+            let unit = [&[0, 0, 1, 0xbd, 0, length, 0x80, 0, 0][..], tag].concat();
+            out.extend(packet(TAGS, counter, &unit));
+        }
+    }
+    out
+}

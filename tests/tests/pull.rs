@@ -1,6 +1,6 @@
 //! Streams that are fetched from elsewhere.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use weir_tests::{
     bench::nginx::Nginx,
     llhls,
-    publisher::{Ffmpeg, Source},
+    publisher::{Ffmpeg, Source, run},
     rtmp_url::RtmpUrl,
+    transport_stream::{splice_section, with_metadata},
+    vigil::Vigil,
     wait,
     world::{Plan, World},
 };
@@ -98,6 +100,31 @@ async fn a_stream_is_called_by_srt_only_while_somebody_wants_to_see_it() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn splices_and_tags_of_a_transport_stream_stand_in_the_playlists() -> Result<()> {
+    let address = free_udp()?;
+    let sources = format!("[pull]\nsources = [{{ stream = \"marked\", url = \"udp://{address}\" }}]\n");
+    let world = Plan::open()?.pass_through().media(&sources).start().await?;
+    let file = world.folder().join("plain.ts");
+    Source::default().keyframe_every(1).seconds(8).write_ts(&file).await?;
+    let stream = with_metadata(&std::fs::read(&file)?);
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
+    let mut pace = tokio::time::interval(Duration::from_secs(8) / (stream.len() / 1316 + 1) as u32);
+    for datagram in stream.chunks(1316) {
+        pace.tick().await;
+        // Before the source listens, nobody takes it.
+        let _taken = socket.send_to(datagram, &address).await.is_ok();
+    }
+    let list = world.client.get(&format!("{}/live/marked/source/index.m3u8", world.media.http)).await?.text();
+    let octets = splice_section().iter().fold("SCTE35-OUT=0x".to_owned(), |mut text, octet| {
+        let _infallible = write!(text, "{octet:02X}");
+        text
+    });
+    assert!(list.contains(&octets), "{list}");
+    assert!(list.contains("CLASS=\"urn:weir:ts:id3\"") && list.contains("X-ID3=0x494433"), "{list}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_nginx_is_played_by_rtmp() -> Result<()> {
     let plan = Plan::open()?.pass_through();
     let nginx = Nginx::rtmp(plan.folder()).await?;
@@ -122,6 +149,52 @@ async fn a_stream_of_nginx_is_played_by_rtmp() -> Result<()> {
         Ok((streams["items"][0]["state"] == "live" && streams["items"][0]["holding"] == false).then_some(()))
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_played_again_and_again() -> Result<()> {
+    let plan = Plan::open()?.pass_through();
+    let film = plan.folder().join("film.mp4");
+    let short =
+        ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30", "-f", "lavfi", "-i", "sine", "-t", "3"];
+    let coded = ["-c:v", "libx264", "-g", "30", "-preset", "ultrafast", "-c:a", "aac", "-ar", "48000"];
+    run(short.into_iter().chain(coded), &film).await?;
+    let sources =
+        format!("[pull]\nsources = [{{ stream = \"film\", url = \"file://{}\" }}]\n", film.display());
+    let world = plan.media(&sources).start().await?;
+    let list = world.media.playlist("film", SOON).await?;
+    assert!(list.contains("avc1.") && list.contains("mp4a.40.2"), "{list}");
+    let vigil = Vigil::begin(&format!("{}/live/film/source/index.m3u8", world.media.http))?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let seen = vigil.end().await?;
+    println!("three turns: longest pause {:?}", seen.longest_pause());
+    seen.dates_are_whole()?;
+    assert!(seen.longest_pause() < Duration::from_millis(1500), "{:?}", seen.longest_pause());
+    let state = becomes(&world, "film", "live").await?;
+    assert_eq!(state["attempts"], 1, "the same reader all the time: {state}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_of_another_server_is_fetched_and_one_that_is_not_there_is_said() -> Result<()> {
+    let mut world = Plan::open()?.pass_through().start().await?;
+    let mut publisher =
+        Ffmpeg::publish(&Source::default().keyframe_every(1), &world.media.publish_url("first"))?;
+    world.media.playlist("first", SOON).await?;
+    for (stream, path) in [("again", "/live/first/index.m3u8"), ("none", "/live/nothing/index.m3u8")] {
+        let url = format!("{}/api/v1/sources/{stream}", world.media.admin);
+        let wish = json!({ "url": format!("{}{path}", world.media.http) });
+        let put = world.client.call(Method::PUT, &url, Some(&wish)).await?;
+        assert_eq!(put.status, StatusCode::CREATED, "{}", put.text());
+    }
+    let list = world.media.playlist("again", Duration::from_secs(40)).await;
+    let list = list.with_context(|| world.media.program.log_tail(20))?;
+    assert!(list.contains("avc1.") && list.contains("mp4a.40.2"), "{list}");
+    llhls::check(&world.media.hls("again"), Duration::from_secs(8)).await?.no_must_broken(&[])?;
+    let none = becomes(&world, "none", "waiting").await?;
+    assert!(none["error"].as_str().is_some_and(|error| error.contains("cannot be read")), "{none}");
+    publisher.program.must_run()?;
+    world.media.program.must_run()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,7 +155,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         "pull",
         "sources",
-        "Streams that are fetched from elsewhere: `[{ stream = \"ada\", url = \"srt://HOST:PORT?streamid=play/ada\", profile = \"default\", start = \"always\" }]`. Also `rtmp://` and `rtmps://HOST/APP/KEY`, and `udp://ADDRESS:PORT?interface=ADDRESS` (an address of this machine, or a multicast group) for an MPEG transport stream that somebody sends. `start = \"on-demand\"`: only while somebody wants to see it. The admin API adds more.",
+        "Streams that are fetched from elsewhere: `[{ stream = \"ada\", url = \"srt://HOST:PORT?streamid=play/ada\", profile = \"default\", start = \"always\" }]`. Also `rtmp://` and `rtmps://HOST/APP/KEY`, and `udp://ADDRESS:PORT?interface=ADDRESS` (an address of this machine, or a multicast group) for an MPEG transport stream that somebody sends, `http://` and `https://` for HLS, and `file:///PATH` for a file that is played again and again. `start = \"on-demand\"`: only while somebody wants to see it. The admin API adds more.",
         LIVE,
     ),
     (

@@ -250,7 +250,8 @@ pub struct Pull {
 pub struct PullSource {
     /// The stream's public name.
     pub stream: String,
-    /// `srt://HOST:PORT?streamid=…`, `rtmp://HOST/APP/KEY` or `udp://ADDRESS:PORT`.
+    /// `srt://HOST:PORT?streamid=…`, `rtmp://HOST/APP/KEY`, `udp://ADDRESS:PORT`, `https://…m3u8`
+    /// or `file:///…`.
     pub url: Secret,
     /// Its ladder profile.
     #[serde(default = "default_profile")]

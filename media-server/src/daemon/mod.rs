@@ -149,7 +149,7 @@ impl Daemon {
         let preset = Arc::new(ArcSwap::from_pointee(config.transcode.preset.clone()));
         let slate = Arc::new(ArcSwap::from_pointee(settings::slate(&config)));
         let slates = slate::factory(program.clone(), Arc::clone(&slate), tasks.clone());
-        let rungs = encoder::factory(program, Arc::clone(&preset), tasks.clone(), stop.clone());
+        let rungs = encoder::factory(program.clone(), Arc::clone(&preset), tasks.clone(), stop.clone());
         let directory = Directory::new(tasks.clone(), stop.clone(), rungs, slates, metrics.clone());
         let admission = settings::admission(&config)?;
         let endpoint = settings::shared_endpoint(&config)?;
@@ -168,6 +168,7 @@ impl Daemon {
             rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
             pending: Pending::default(),
             lanes,
+            program,
             flights: settings::flights(&config),
             metrics: metrics.clone(),
         };

@@ -15,6 +15,7 @@ pub mod srt;
 mod tracks;
 mod transport_session;
 mod transport_stream;
+mod ts_metadata;
 
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -111,6 +112,8 @@ pub struct Desk {
     pub pending: Pending,
     /// Where publishers live.
     pub lanes: Lanes,
+    /// This program: what it has read by another process it reads itself.
+    pub program: PathBuf,
     /// Where recordings are written.
     pub flights: Folder,
     /// Counters.

@@ -75,7 +75,7 @@ pub async fn replay(
     let header = &recording.header;
     let (protocol, session) = match header.protocol.as_str() {
         "rtmp" | "rtmps" => ("rtmp", Some(Session::resume(Limits::default(), &recording.checkpoint)?)),
-        "srt" | "udp" => ("srt", None),
+        "srt" | "udp" | "hls" | "file" => ("srt", None),
         other => return Err(ReplayError::Protocol(other.to_owned())),
     };
     let health = Arc::new(Health::default());

@@ -14,12 +14,16 @@ use wire::ts::{Coding, Demuxer, Event, Program, Times};
 
 use super::checkup::Checkup;
 use super::tracks::{Refusal, Sent, Tracks};
+use super::ts_metadata;
 use crate::admission::{HealthData, Limits};
 use crate::live::{Expect, Publisher};
 
 /// Ticks a second of its timestamps, and the bits that they have.
 const RATE: u64 = 90_000;
 const MASK: u64 = (1 << 33) - 1;
+
+/// A time of metadata is believed as far from the last unit's, ticks.
+const APART: i64 = 60 * 90_000;
 
 /// What is carried of the program.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,10 @@ pub(super) struct TransportStream {
     config: Option<[u8; 2]>,
     /// When the next frame of sound is, where nothing says it.
     next_sound: Option<u64>,
+    /// The program, as it was last told.
+    program: Program,
+    /// Timestamp and place of the last unit.
+    newest: Option<(u64, Timestamp)>,
 }
 
 /// From a decoding time to a presentation time, over the wrap.
@@ -60,7 +68,21 @@ impl TransportStream {
             adts: Adts::default(),
             config: None,
             next_sound: None,
+            program: Program::default(),
+            newest: None,
         }
+    }
+
+    fn of(&self, pid: u16) -> Option<Coding> {
+        self.program.streams.iter().find(|stream| stream.pid == pid).map(|stream| stream.coding)
+    }
+
+    /// Where on the timeline a time of the stream lies: as far from the last unit as it says, if that is not far. At the
+    /// last unit where nothing is said.
+    fn place(&self, at: Option<u64>) -> Timestamp {
+        let Some((newest, place)) = self.newest else { return self.tracks.zero() };
+        let off = at.map_or(0, |at| composition(at, newest));
+        if off.abs() <= APART { place + Timestamp::from_ticks(off, 90_000).since_zero() } else { place }
     }
 
     /// Takes bytes in, whole packets or not.
@@ -76,7 +98,13 @@ impl TransportStream {
                 Event::Program(program) => self.program(&program, publisher),
                 Event::Unit { pid, times, data, .. } => self.unit(pid, times, data, arrived, publisher)?,
                 Event::Damaged { pid } => self.damaged(pid, publisher),
-                Event::Section { .. } => {}
+                Event::Section { pid, data } => {
+                    if self.of(pid) == Some(Coding::Scte35)
+                        && let Some(timed) = ts_metadata::splice(&data, |at| self.place(at))
+                    {
+                        publisher.timed(timed);
+                    }
+                }
             }
         }
         Ok(())
@@ -126,6 +154,7 @@ impl TransportStream {
             tracing::info!(stream = %self.stream, pid = stream.pid, coding = ?stream.coding, carried, "elementary stream");
         }
         (self.video, self.audio) = (picture, sound);
+        self.program = program.clone();
         publisher.expect(Expect {
             video: Some(picture.is_some()),
             audio: Some(sound.is_some()),
@@ -148,11 +177,23 @@ impl TransportStream {
             };
             let dts = times.dts.unwrap_or(pts);
             let sent = Sent { raw: dts, composition: composition(pts, dts) };
-            self.tracks.picture(codec, sent, from_annex_b(&data), arrived, publisher)?;
+            if let Some(place) = self.tracks.picture(codec, sent, from_annex_b(&data), arrived, publisher)? {
+                self.newest = Some((dts, place));
+            }
         } else if let Some((_, sound)) = self.audio.filter(|(audio, _)| *audio == pid) {
             match sound {
                 Sound::Adts => self.adts(times.pts, data, arrived, publisher)?,
                 Sound::Opus { channels } => self.opus(channels, times.pts, data, arrived, publisher)?,
+            }
+        } else {
+            let at = self.place(times.pts);
+            let timed = match self.of(pid) {
+                Some(Coding::Id3) => ts_metadata::id3(data, at),
+                Some(Coding::Klv) => ts_metadata::klv(data, at),
+                _ => None,
+            };
+            if let Some(timed) = timed {
+                publisher.timed(timed);
             }
         }
         Ok(())
@@ -221,7 +262,11 @@ impl TransportStream {
             return self.tracks.damaged(Kind::Audio, publisher);
         };
         self.next_sound = Some(at.wrapping_add(lasts) & MASK);
-        self.tracks.sound(at, samples, payload, arrived, publisher);
+        if let Some(place) = self.tracks.sound(at, samples, payload, arrived, publisher)
+            && self.video.is_none()
+        {
+            self.newest = Some((at, place));
+        }
     }
 
     fn damaged(&mut self, pid: u16, publisher: &Publisher) {

@@ -11,6 +11,7 @@ mod attempt;
 mod journal;
 mod process;
 mod protocol;
+mod remux;
 mod slate;
 mod spec;
 mod supervisor;
@@ -19,6 +20,7 @@ mod workers;
 
 pub use crate::live::RungEvent;
 pub use journal::Overrun;
+pub use remux::remux_main;
 pub use slate::{SlateError, make_slate};
 pub use spec::{InvalidSpec, Limits, PRESETS, RungSpec, SlateSpec, TranscodeSpec};
 pub use supervisor::{Stats, Transcoder, start};

@@ -8,7 +8,7 @@ use crate::rtmp::{PushUrl, PushUrlError};
 use crate::srt::{SrtUrl, SrtUrlError};
 
 /// An address to fetch from. It may hold secrets: only `Display` is fit for logs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum PullUrl {
     /// `srt://`: a listener is called.
     Srt(SrtUrl),
@@ -16,7 +16,13 @@ pub enum PullUrl {
     Rtmp(PushUrl),
     /// `udp://`: a transport stream that somebody sends.
     Udp(UdpUrl),
+    /// `http://` or `https://`: HLS, as it was written.
+    Hls(String),
+    /// `file:///`: a file that is played again and again, as it was written.
+    File(String),
 }
+
+const LONGEST: usize = 2048;
 
 /// `udp://ADDRESS:PORT[?interface=ADDRESS]`: an address of this machine to listen at, or a group to join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,8 +37,17 @@ pub struct UdpUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PullUrlError {
     /// None that is known.
-    #[error("it begins with srt://, rtmp://, rtmps:// or udp://")]
+    #[error("it begins with srt://, rtmp://, rtmps://, udp://, http://, https:// or file:///")]
     Scheme,
+    /// Of HLS and files.
+    #[error("it is at most 2048 printable characters without blanks (%20 for one)")]
+    Characters,
+    /// Of files.
+    #[error("a file is named by its whole path: file:///FOLDER/FILE")]
+    File,
+    /// Of HLS.
+    #[error("a host is missing: http://HOST/PATH.m3u8")]
+    Host,
     /// Of SRT.
     #[error(transparent)]
     Srt(#[from] SrtUrlError),
@@ -54,6 +69,19 @@ impl PullUrl {
         match scheme.as_deref() {
             Some("srt") => Ok(Self::Srt(SrtUrl::parse(text)?)),
             Some("rtmp" | "rtmps") => Ok(Self::Rtmp(PushUrl::parse(text)?)),
+            Some("http" | "https" | "file")
+                if text.len() > LONGEST || text.chars().any(|c| c.is_whitespace() || c.is_control()) =>
+            {
+                Err(PullUrlError::Characters)
+            }
+            Some("file") if !text.get(5..).is_some_and(|rest| rest.starts_with("///") && rest.len() > 3) => {
+                Err(PullUrlError::File)
+            }
+            Some("file") => Ok(Self::File(text.to_owned())),
+            Some("http" | "https") if text.split('/').nth(2).is_none_or(str::is_empty) => {
+                Err(PullUrlError::Host)
+            }
+            Some("http" | "https") => Ok(Self::Hls(text.to_owned())),
             Some("udp") => Ok(Self::Udp(UdpUrl::parse(text)?)),
             _ => Err(PullUrlError::Scheme),
         }
@@ -66,6 +94,8 @@ impl PullUrl {
             Self::Rtmp(url) if url.tls => "rtmps",
             Self::Rtmp(_) => "rtmp",
             Self::Udp(_) => "udp",
+            Self::Hls(_) => "hls",
+            Self::File(_) => "file",
         }
     }
 }
@@ -90,6 +120,12 @@ impl UdpUrl {
     }
 }
 
+impl fmt::Debug for PullUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PullUrl({self}, [hidden])")
+    }
+}
+
 /// Without secrets.
 impl fmt::Display for PullUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,6 +133,15 @@ impl fmt::Display for PullUrl {
             Self::Srt(url) => url.fmt(f),
             Self::Rtmp(url) => url.fmt(f),
             Self::Udp(url) => write!(f, "udp://{}", url.address),
+            // Tokens stand in queries, and user and password before the host.
+            Self::Hls(url) => {
+                let plain = url.split('?').next().unwrap_or_default();
+                match plain.split_once("://").zip(plain.rsplit_once('@')) {
+                    Some(((scheme, _), (_, rest))) => write!(f, "{scheme}://{rest}"),
+                    None => f.write_str(plain),
+                }
+            }
+            Self::File(url) => f.write_str(url),
         }
     }
 }
@@ -116,6 +161,9 @@ mod tests {
             ("udp://@239.1.2.3:5000", "udp://239.1.2.3:5000"),
             ("udp://:5000", "udp://0.0.0.0:5000"),
             ("UDP://[ff02::1]:5000", "udp://[ff02::1]:5000"),
+            ("https://me:secret@h/live/a.m3u8?token=secret", "https://h/live/a.m3u8"),
+            ("http://h/a.m3u8", "http://h/a.m3u8"),
+            ("file:///films/a.mp4", "file:///films/a.mp4"),
         ] {
             assert_eq!(PullUrl::parse(text).unwrap().to_string(), shown);
         }
@@ -124,7 +172,10 @@ mod tests {
     #[test]
     fn what_is_none_says_why() {
         for (text, error) in [
-            ("http://a/b.m3u8", PullUrlError::Scheme),
+            ("ftp://a/b.m3u8", PullUrlError::Scheme),
+            ("http:///b.m3u8", PullUrlError::Host),
+            ("file://relative", PullUrlError::File),
+            ("file:///a b", PullUrlError::Characters),
             ("udp://host:1", PullUrlError::Address),
             ("udp://1.2.3.4", PullUrlError::Address),
             ("udp://239.1.2.3:5000?interface=eth0", PullUrlError::Interface),

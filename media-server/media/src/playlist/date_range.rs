@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use bytes::Bytes;
+
 use super::date::append_date;
 use crate::time::Timestamp;
 
@@ -9,6 +11,10 @@ use crate::time::Timestamp;
 const LONGEST: usize = 256;
 /// Every viewer gets the line with every playlist: beyond this it takes no further attribute, in bytes.
 const LONGEST_LINE: usize = 2048;
+/// Longest octets of an attribute.
+const MOST_OCTETS: usize = 768;
+/// Attributes of splices (SCTE 35).
+const SPLICES: [&str; 3] = ["SCTE35-CMD", "SCTE35-OUT", "SCTE35-IN"];
 /// Most attributes of one range.
 const MOST: usize = 32;
 
@@ -19,6 +25,8 @@ pub enum Field {
     Text(String),
     /// A number.
     Number(f64),
+    /// Octets, written as a hexadecimal sequence; none where there are too many.
+    Octets(Bytes),
 }
 
 /// One range, its line written once.
@@ -58,7 +66,11 @@ impl DateRange {
             if name.is_empty() || known.contains(&name) {
                 continue;
             }
-            line.push_str(",X-");
+            if matches!(field, Field::Octets(octets) if octets.is_empty() || octets.len() > MOST_OCTETS) {
+                continue;
+            }
+            // Those of splices are the playlist's own (4.4.5.1).
+            line.push_str(if SPLICES.contains(&name.as_str()) { "," } else { ",X-" });
             line.push_str(&name);
             line.push('=');
             match field {
@@ -66,6 +78,12 @@ impl DateRange {
                 // A decimal has no sign; writing to a String cannot fail.
                 Field::Number(number) if number.is_finite() && (0.0..1e15).contains(number) => {
                     let _infallible = write!(line, "{number}");
+                }
+                Field::Octets(octets) => {
+                    line.push_str("0x");
+                    for octet in octets {
+                        let _infallible = write!(line, "{octet:02X}");
+                    }
                 }
                 Field::Number(number) => append_quoted(&mut line, &number.to_string()),
             }
@@ -131,6 +149,14 @@ mod tests {
              START-DATE=\"2026-11-20T20:00:01.500Z\",END-ON-NEXT=YES,X-ENCODER=\"obs 29#EXTINF:1\",\
              X-VIDEO-DATA-RATE=2500.5,X-OFFSET=\"-1\"\n"
         );
+        let octets = |length| Field::Octets(Bytes::from(vec![0xfc; length]));
+        let splice = [
+            ("SCTE35-OUT".to_owned(), octets(2)),
+            ("ID3".to_owned(), octets(1)),
+            ("KLV".to_owned(), octets(9999)),
+        ];
+        let line = DateRange::new("e-m3", "urn:x", at, 0, false, &splice).line;
+        assert!(line.ends_with(",DURATION=0,SCTE35-OUT=0xFCFC,X-ID3=0xFC\n"), "{line}");
         let moment = DateRange::new("e-m2", "urn:x", at, 0, false, &[]);
         assert!(moment.line().contains(",DURATION=0"));
         assert!(!moment.ends_with(&range) && range.ends_with(&range));

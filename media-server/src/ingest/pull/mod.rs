@@ -1,6 +1,7 @@
 //! Streams that are fetched from elsewhere: from the configuration, or as the admin API wishes. Each source is a task,
 //! which connects, publishes what it is sent as any publisher would, and after a failure waits and tries again.
 
+mod child;
 mod receive;
 mod rtmp;
 mod source;

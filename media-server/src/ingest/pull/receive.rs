@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wire::srt::{Delivery, SrtUrl};
 use wire::{PullUrl, UdpUrl};
 
+use super::child::Remuxer;
 use super::rtmp;
 use super::source::{Over, Source};
 use crate::ingest::publishing::{Allowed, begin};
@@ -24,6 +25,8 @@ use crate::transport::SrtLine;
 
 /// Until the other side has answered.
 pub(super) const OPENING: Duration = Duration::from_secs(10);
+/// Until a playlist and its first segment, or a file, are read.
+const READING: Duration = Duration::from_secs(30);
 /// Between two looks at what is not media.
 pub(super) const PACE: Duration = Duration::from_millis(250);
 /// Longest datagram, and memory that is taken for them at a time.
@@ -68,6 +71,7 @@ impl End {
 enum Way {
     Srt(Box<(SrtLine, Option<Figures>)>),
     Udp(UdpSocket, BytesMut),
+    Child(Box<Remuxer>),
 }
 
 /// Connects, and receives until it is over.
@@ -126,9 +130,23 @@ async fn open(source: &Source) -> Result<(Way, SocketAddr, Option<Bytes>), Strin
                 .map_err(|error| error.to_string())?;
             Ok((Way::Udp(socket, room), from, Some(first)))
         }
+        PullUrl::Hls(uri) => open_child(source, uri, false).await,
+        PullUrl::File(uri) => open_child(source, uri, true).await,
         // It has a way of its own.
         PullUrl::Rtmp(_) => Err("no transport stream comes by RTMP".into()),
     }
+}
+
+/// The child, once it has read something.
+async fn open_child(
+    source: &Source,
+    uri: &str,
+    repeat: bool,
+) -> Result<(Way, SocketAddr, Option<Bytes>), String> {
+    let mut child = Remuxer::start(&source.desk.program, uri, repeat).map_err(|error| error.to_string())?;
+    let begun = timeout(READING, child.turn()).await;
+    begun.map_err(|_| format!("nothing could be read within {READING:?}"))??;
+    Ok((Way::Child(Box::new(child)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), None))
 }
 
 async fn open_srt(url: &SrtUrl) -> Result<SrtLine, String> {
@@ -217,6 +235,7 @@ impl Way {
     async fn turn(&mut self) -> Result<(), String> {
         match self {
             Self::Srt(srt) => srt.0.turn().await.map_err(|error| error.to_string()),
+            Self::Child(child) => child.turn().await,
             Self::Udp(socket, _) => socket.readable().await.map_err(|error| error.to_string()),
         }
     }
@@ -224,6 +243,7 @@ impl Way {
     fn deliver(&mut self) -> Option<Delivery> {
         match self {
             Self::Srt(srt) => srt.0.deliver(),
+            Self::Child(child) => child.deliver().map(Delivery::Payload),
             Self::Udp(socket, room) => {
                 if room.capacity() < LONGEST {
                     room.reserve(4 * LONGEST);
@@ -242,7 +262,7 @@ impl Way {
                 let (stats, bits) = (line.stats(), line.key_bits());
                 figures.as_mut().map(|figures| figures.tell(&stats, bits)).unwrap_or_default()
             }
-            Self::Udp(..) => Line::default(),
+            Self::Udp(..) | Self::Child(_) => Line::default(),
         }
     }
 }

@@ -68,9 +68,16 @@ impl Caller {
     /// Does what is due at `now`, which is `at` on the connection's clock. An error: it is over.
     pub(super) fn turn(&mut self, now: Instant, at: Duration) -> Result<(), Ended> {
         self.connection.tick(at);
+        let mut told = false;
         while let Some(delivery) = self.connection.deliver(at) {
             match delivery {
-                Delivery::Payload(payload) => self.session.payload(payload, now).map_err(Ended::Refused)?,
+                Delivery::Payload(payload) => {
+                    // Of those of one turn the first was due first.
+                    if !std::mem::replace(&mut told, true) {
+                        self.figures.late(self.connection.lateness());
+                    }
+                    self.session.payload(payload, now).map_err(Ended::Refused)?;
+                }
                 Delivery::Lost(_) => self.session.lost(),
             }
         }

@@ -27,6 +27,11 @@ impl Figures {
         Self { link, gauges, metrics: metrics.clone(), counted: Stats::default() }
     }
 
+    /// A packet was delivered so long after it was due.
+    pub(in crate::ingest) fn late(&self, by: Duration) {
+        self.metrics.srt_lateness.observe(by.as_secs_f64());
+    }
+
     /// What is new; the line as the doctor has it.
     pub(in crate::ingest) fn tell(&mut self, stats: &Stats, key_bits: usize) -> Line {
         self.link.set(state(stats, key_bits));

@@ -149,6 +149,7 @@ pub struct Connection {
     since_ack: u32,
     /// What is missing is given so long before it is asked for: packets that overtake each other.
     patience: Duration,
+    lateness: Duration,
     pub(super) closed: Option<Closed>,
 }
 
@@ -178,6 +179,7 @@ impl Connection {
             ack_at: now,
             since_ack: 0,
             patience: Duration::ZERO,
+            lateness: Duration::ZERO,
             closed: None,
         };
         connection.answer(agreed.began);
@@ -216,6 +218,11 @@ impl Connection {
             bitrate: u64::from(self.rate.last.1).saturating_mul(8),
             ..self.stats
         }
+    }
+
+    /// How long after it was due the last payload was fetched.
+    pub fn lateness(&self) -> Duration {
+        self.lateness
     }
 
     /// Takes a datagram in that is for this connection.
@@ -349,7 +356,10 @@ impl Connection {
     /// The next delivery that is due at `now`.
     pub fn deliver(&mut self, now: Duration) -> Option<Delivery> {
         Some(match self.receiver.due(now)? {
-            Due::Payload(payload) => Delivery::Payload(payload),
+            Due::Payload(payload, due) => {
+                self.lateness = now.saturating_sub(due);
+                Delivery::Payload(payload)
+            }
             Due::Lost(packets) => {
                 count(&mut self.stats.too_late, u64::from(packets));
                 Delivery::Lost(packets)

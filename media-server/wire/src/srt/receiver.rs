@@ -44,8 +44,8 @@ pub(super) enum Taken {
 /// What comes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// The next payload.
-    Payload(Bytes),
+    /// The next payload, and when it was due.
+    Payload(Bytes, Duration),
     /// So many packets did not come in time.
     Lost(u32),
 }
@@ -126,10 +126,10 @@ impl Receiver {
     pub(super) fn due(&mut self, now: Duration) -> Option<Due> {
         match self.slots.front()? {
             Slot::Here { due, .. } if *due <= now => {
-                let Some(Slot::Here { payload, .. }) = self.slots.pop_front() else { return None };
+                let Some(Slot::Here { payload, due }) = self.slots.pop_front() else { return None };
                 self.next = self.next.plus(1);
                 self.payload_bytes = self.payload_bytes.saturating_sub(payload.len());
-                Some(Due::Payload(payload))
+                Some(Due::Payload(payload, due))
             }
             Slot::Here { .. } => None,
             Slot::Missing { .. } | Slot::Gone => {

@@ -10,6 +10,7 @@ mod packet;
 mod pes;
 mod program;
 mod section;
+mod splice;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -20,3 +21,4 @@ pub use packet::{PACKET, Packet};
 pub use pes::Times;
 pub use program::{Coding, Program, Stream};
 pub use section::crc32;
+pub use splice::{Splice, SpliceCommand};

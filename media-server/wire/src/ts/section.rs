@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// Bytes of a section of a program table at most, from `table_id` on (2.4.4.3).
-const LONGEST: usize = 1024;
+/// Bytes of a section at most, from `table_id` on: tables of programs have 1024 (2.4.4.3), private ones 4096.
+const LONGEST: usize = 4096;
 
 /// CRC_32 of Annex A: 0 over a section with its CRC.
 pub fn crc32(bytes: &[u8]) -> u32 {
