@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use wire::ts::{Demuxer, Event};
+use wire::ts::{Demuxer, Event, Splice};
 
 fuzz_target!(|data: &[u8]| {
     let Some((mode, stream)) = data.split_first() else { return };
@@ -20,7 +20,11 @@ fuzz_target!(|data: &[u8]| {
                     carried += data.len();
                     assert!(times.pts.is_none_or(|pts| pts < 1 << 33) && times.dts.is_none_or(|dts| dts < 1 << 33));
                 }
-                Event::Section { data, .. } => carried += data.len(),
+                Event::Section { data, .. } => {
+                    carried += data.len();
+                    let splice = Splice::parse(&data);
+                    assert!(splice.is_none_or(|it| it.at.is_none_or(|at| at < 1 << 33)));
+                }
                 Event::Program(program) => {
                     let pids: std::collections::HashSet<_> = program.streams.iter().map(|s| s.pid).collect();
                     assert_eq!(pids.len(), program.streams.len());

@@ -107,6 +107,45 @@ async fn gstreamer(matrix: &mut Matrix) -> Result<()> {
     Ok(())
 }
 
+/// SRT: ffmpeg and GStreamer have libsrt inside, srt-live-transmit is libsrt's own tool.
+async fn srt(matrix: &mut Matrix) -> Result<()> {
+    const CASES: [(&str, &[&str], &str); 3] = [
+        ("H.264, AAC", &[], "h264"),
+        (
+            "HEVC, AAC",
+            &["-c:v", "libx265", "-x265-params", "log-level=error:keyint=30", "-preset", "ultrafast"],
+            "hevc",
+        ),
+        ("H.264, Opus", &["-c:a", "libopus", "-ar", "48000", "-ac", "2"], "opus"),
+    ];
+    let address = matrix.world.media.srt.clone();
+    for (codecs, options, key) in CASES {
+        let id = format!("publish/{key}");
+        let options = [options, &["-srt_streamid", &id]].concat();
+        let _publisher = Ffmpeg::publish_srt(&Source::default().keyframe_every(1), &address, &options)?;
+        matrix.seen("ffmpeg (Debian 12)", "SRT", codecs, key).await?;
+    }
+    let pipeline = format!(
+        "mpegtsmux name=mux alignment=7 ! srtsink uri=srt://{address} streamid=publish/gstsrt latency=120 \
+         videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=30/1 ! \
+         x264enc tune=zerolatency speed-preset=ultrafast bitrate=800 key-int-max=30 ! h264parse ! queue ! mux. \
+         audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! avenc_aac ! aacparse ! queue ! mux."
+    );
+    let mut command = Command::new("gst-launch-1.0");
+    command.arg("-q").args(pipeline.split_whitespace());
+    let publisher = Program::start("gst-launch-1.0", command)?;
+    matrix.seen("GStreamer srtsink", "SRT", "H.264, AAC", "gstsrt").await?;
+    drop(publisher);
+    // From a stream that ffmpeg sends it by UDP.
+    let near = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    let mut command = Command::new("srt-live-transmit");
+    command.arg(format!("udp://{near}")).arg(format!("srt://{address}?streamid=publish/slt&latency=120"));
+    let _relay = Program::start("srt-live-transmit", command)?;
+    let _sender =
+        Ffmpeg::send_ts(&Source::default().keyframe_every(1), &format!("udp://{near}?pkt_size=1316"))?;
+    matrix.seen("srt-live-transmit (libsrt)", "SRT", "H.264, AAC", "slt").await
+}
+
 async fn rml(matrix: &mut Matrix) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("source.flv");
@@ -219,6 +258,7 @@ async fn every_encoder_publishes_what_it_can() -> Result<()> {
     let mut matrix = Matrix::begin().await?;
     ffmpeg(&mut matrix).await?;
     gstreamer(&mut matrix).await?;
+    srt(&mut matrix).await?;
     rml(&mut matrix).await?;
     obs(&mut matrix).await?;
     let table = Table {

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use weir_tests::{
     bench::proc,
     llhls,
+    lossy_path::{LossyPath, Path},
     publisher::{Ffmpeg, Source},
     vigil::Vigil,
     wait,
@@ -217,4 +218,52 @@ async fn a_backup_by_srt_stands_in_for_a_primary_by_rtmp() -> Result<()> {
     assert!(seen.longest_pause() < Duration::from_millis(1500), "{:?}", seen.longest_pause());
     seen.dates_are_whole()?;
     backup.program.must_run()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_by_srt_takes_over_where_the_policy_says_so() -> Result<()> {
+    let world = Plan::open()?.pass_through().media("[publish]\npolicy = \"takeover\"\n").start().await?;
+    let source = Source::default().keyframe_every(1);
+    let mut first = Ffmpeg::publish(&source, &world.media.publish_url("mine"))?;
+    world.media.playlist("mine", SOON).await?;
+    let vigil = Vigil::begin(&format!("{}/live/mine/source/index.m3u8", world.media.http))?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut second = Ffmpeg::publish_srt(&source, &world.media.srt, &["-srt_streamid", "publish/mine"])?;
+    first.program.ended(SOON).await.context("the first goes on")?;
+    wait::until("the stream by SRT", SOON, || async {
+        Ok((world.media.streams().await?["items"][0]["publisher"]["protocol"] == "srt").then_some(()))
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let seen = vigil.end().await?;
+    println!("takeover: longest pause of the list {:?}", seen.longest_pause());
+    seen.dates_are_whole().with_context(|| seen.last.text.clone() + &world.media.program.log_tail(30))?;
+    assert!(seen.longest_pause() < Duration::from_millis(1500), "{:?}", seen.longest_pause());
+    second.program.must_run()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_is_wrong_with_a_line_and_what_to_set() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    // More is lost than a latency of two round trips can bring again.
+    let path = Path { lost_in_thousand: 120, round_trip: Duration::from_millis(60), seed: 7 };
+    let path = LossyPath::to(world.media.srt.parse()?, path).await?;
+    let options = ["-srt_streamid", "publish/far"];
+    let _caller = Ffmpeg::publish_srt(&Source::default(), &path.address.to_string(), &options)?;
+    let found = wait::until("the findings", Duration::from_secs(40), || async {
+        let streams = world.media.streams().await?;
+        let findings = streams["items"][0]["publisher"]["findings"].as_array().cloned().unwrap_or_default();
+        let has = |code: &str| findings.iter().any(|finding| finding["code"] == code);
+        Ok((has("packets-missing") && has("latency-short")).then_some(findings))
+    })
+    .await?;
+    let short = found.iter().find(|finding| finding["code"] == "latency-short").context("none")?;
+    println!("{short}");
+    let remedy = short["remedy"].as_str().unwrap_or_default();
+    assert!(remedy.contains("latency") && short["target"].as_f64() >= Some(200.0), "{short}");
+    let streams = world.media.streams().await?;
+    let link = &streams["items"][0]["publisher"]["link"];
+    assert!(link["missing"].as_u64() > Some(0) && link["recovered"].as_u64() > Some(0), "{link}");
+    assert!((40.0..120.0).contains(&link["round_trip_ms"].as_f64().unwrap_or(0.0)), "{link}");
+    Ok(())
 }

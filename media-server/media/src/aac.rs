@@ -222,15 +222,19 @@ fn program_config(bits: &mut Bits<'_>) -> Result<u16, AacError> {
     if channels == 0 { Err(AacError::NoChannels) } else { Ok(channels) }
 }
 
-/// The format that an AudioSpecificConfig describes.
+/// The format that an AudioSpecificConfig describes. Of plain AAC-LC only the two bytes are kept that say it: encoders
+/// write behind them that there is no SBR, or do not, and the same sound comes by protocols that have no place for it.
 pub fn format(config: &Bytes) -> Result<AudioFormat, AacError> {
     let parsed = Config::parse(config)?;
+    let plain = lc_config(parsed.core_rate, parsed.channels).filter(|_| !parsed.sbr && !parsed.ps);
+    let is_plain = plain.is_some_and(|plain| config.starts_with(&plain));
+    let config = if is_plain { config.slice(..2) } else { config.clone() };
     Ok(AudioFormat {
         codec: parsed.codec(),
         sample_rate: parsed.core_rate,
         channels: parsed.channels,
         frame_samples: parsed.frame_samples,
-        config: config.clone(),
+        config,
     })
 }
 
@@ -319,6 +323,15 @@ mod tests {
         let usac = format(&bits(&[(31, 5), (10, 6), (3, 4), (2, 4), (0, 16)])).unwrap_err();
         assert_eq!(usac, AacError::ObjectType(42));
         assert!(usac.to_string().contains("xHE-AAC") && usac.to_string().contains("AAC-LC"));
+    }
+
+    #[test]
+    fn the_same_sound_has_one_configuration() {
+        let plain = lc_config(48_000, 2).unwrap();
+        let told = Bytes::from([&plain[..], &[0x56, 0xe5, 0]].concat());
+        assert_eq!(format(&told).unwrap().config, plain, "SBR: none");
+        let with_sbr = Bytes::from([&plain[..], &[0x56, 0xe5, 0x98]].concat());
+        assert_eq!(format(&with_sbr).unwrap().config, with_sbr);
     }
 
     #[test]
