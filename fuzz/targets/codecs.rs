@@ -1,10 +1,11 @@
-//! Decoder configurations and coded pictures of H.264, HEVC and AV1, and the headers of Opus and AAC: the first byte
+//! Decoder configurations and coded pictures of H.264, HEVC and AV1, the headers of Opus and AAC, and elements of LATM: the first byte
 //! says which, the second how much of the rest is the configuration.
 #![no_main]
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use media::intake::{VideoCodec, VideoIntake};
+use media::latm::Latm;
 use media::{aac, opus};
 
 fuzz_target!(|data: &[u8]| {
@@ -14,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
         let at = usize::from(*split).min(rest.len());
         (rest.slice(..at), rest.slice(at..))
     };
-    let codec = match which % 5 {
+    let codec = match which % 6 {
         0 => VideoCodec::H264,
         1 => VideoCodec::H265,
         2 => VideoCodec::Av1,
@@ -23,6 +24,15 @@ fuzz_target!(|data: &[u8]| {
                 assert!(format.channels > 0 && format.sample_rate > 0);
             }
             assert!(opus::samples(&coded).is_none_or(|samples| samples <= 5760));
+            return;
+        }
+        4 => {
+            let mut latm = Latm::default();
+            for element in [&record, &coded, &record] {
+                if let Ok((_, frames)) = latm.element(element) {
+                    assert!(frames.iter().map(Bytes::len).sum::<usize>() <= element.len());
+                }
+            }
             return;
         }
         _ => {

@@ -57,6 +57,25 @@ async fn ffmpeg_publishes_by_srt_and_no_rule_is_broken() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hevc_opus_and_latm_come_by_srt() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let hevc = ["-c:v", "libx265", "-x265-params", "log-level=error:keyint=30", "-preset", "ultrafast"];
+    let cases: [(&str, &[&str], [&str; 2]); 3] = [
+        ("hevc", &hevc, ["hvc1.", "mp4a.40.2"]),
+        ("opus", &["-c:a", "libopus", "-ar", "48000", "-ac", "2"], ["avc1.", "opus"]),
+        ("latm", &["-mpegts_flags", "latm"], ["avc1.", "mp4a.40.2"]),
+    ];
+    for (stream, options, codecs) in cases {
+        let id = format!("publish/{stream}");
+        let options = [options, &["-srt_streamid", &id]].concat();
+        let (_ffmpeg, playlist) = published(&world, stream, &options).await?;
+        assert!(codecs.iter().all(|codec| playlist.contains(codec)), "{stream}: {playlist}");
+        llhls::check(&world.media.hls(stream), Duration::from_secs(5)).await?.no_must_broken(&[])?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_three_grammars_of_stream_ids_are_taken() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let (_slash, _) = published(&world, "one", &["-srt_streamid", "publish/one"]).await?;

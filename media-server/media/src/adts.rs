@@ -1,14 +1,17 @@
-//! ADTS (ISO/IEC 13818-7 6.2): raw AAC frames out of a byte stream, as MPEG transport streams carry it.
+//! ADTS (ISO/IEC 13818-7 6.2): raw AAC frames out of a byte stream, as MPEG transport streams carry it; and LOAS
+//! (ISO/IEC 14496-3 1.7.2), which carries elements of LATM in the same way.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Bytes of a header without its CRC.
 const HEADER: usize = 7;
+/// Bytes of a header of LOAS.
+const LOAS: usize = 3;
 
 /// One raw frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// AudioSpecificConfig of this frame.
+    /// AudioSpecificConfig of this frame; zeros of LOAS, whose elements have their own.
     pub config: [u8; 2],
     /// The frame without its header.
     pub payload: Bytes,
@@ -19,11 +22,49 @@ pub struct Frame {
 /// Gathers frames from pieces. Keeps less than one frame.
 #[derive(Clone, Debug, Default)]
 pub struct Adts {
+    syntax: Syntax,
     /// A frame that began in an earlier piece.
     rest: BytesMut,
     /// The present piece.
     piece: Bytes,
     skipped: u64,
+}
+
+/// How frames are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Syntax {
+    #[default]
+    Adts,
+    Loas,
+}
+
+impl Syntax {
+    fn read(self, bytes: &[u8]) -> Read {
+        match self {
+            Self::Adts => read(bytes),
+            Self::Loas => read_loas(bytes),
+        }
+    }
+
+    /// Bytes of a header.
+    fn header(self) -> usize {
+        match self {
+            Self::Adts => HEADER,
+            Self::Loas => LOAS,
+        }
+    }
+}
+
+/// `AudioSyncStream` (table 1.36): eleven bits of sync word, thirteen of length.
+fn read_loas(bytes: &[u8]) -> Read {
+    let Some([sync, high, low]) = bytes.first_chunk::<LOAS>() else {
+        return if bytes.first().is_none_or(|first| *first == 0x56) { Read::Short } else { Read::Wrong };
+    };
+    let length = (usize::from(high & 0x1f) << 8) | usize::from(*low);
+    if *sync != 0x56 || high & 0xe0 != 0xe0 || length == 0 {
+        return Read::Wrong;
+    }
+    Read::Frame(Header { config: [0; 2], begin: LOAS, length: length.saturating_add(LOAS) })
 }
 
 /// A header's fields that matter.
@@ -65,6 +106,11 @@ fn read(bytes: &[u8]) -> Read {
 }
 
 impl Adts {
+    /// Of LOAS: the frames are elements of LATM.
+    pub fn loas() -> Self {
+        Self { syntax: Syntax::Loas, ..Self::default() }
+    }
+
     /// Takes the next piece. Fetch all frames ([`Self::next`]) before the next one.
     pub fn push(&mut self, piece: Bytes) {
         self.piece = piece;
@@ -86,7 +132,7 @@ impl Adts {
     pub fn next(&mut self) -> Option<Frame> {
         loop {
             if self.rest.is_empty() {
-                match read(&self.piece) {
+                match self.syntax.read(&self.piece) {
                     Read::Frame(header) if self.piece.len() >= header.length => {
                         let mut frame = self.piece.split_to(header.length);
                         frame.advance(header.begin);
@@ -104,14 +150,14 @@ impl Adts {
                 }
                 continue;
             }
-            let missing = match read(&self.rest) {
+            let missing = match self.syntax.read(&self.rest) {
                 Read::Frame(header) if self.rest.len() >= header.length => {
                     let mut frame = self.rest.split_to(header.length).freeze();
                     frame.advance(header.begin);
                     return Some(Frame { config: header.config, payload: frame, begun_here: false });
                 }
                 Read::Frame(header) => header.length.saturating_sub(self.rest.len()),
-                Read::Short => HEADER.saturating_sub(self.rest.len()),
+                Read::Short => self.syntax.header().saturating_sub(self.rest.len()),
                 Read::Wrong => {
                     self.skipped = self.skipped.saturating_add(self.rest.len() as u64);
                     self.rest.clear();

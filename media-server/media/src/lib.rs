@@ -18,6 +18,7 @@ pub mod h264;
 pub mod h265;
 pub mod intake;
 pub mod ladder;
+pub mod latm;
 pub mod opus;
 pub mod packager;
 pub mod playlist;

@@ -8,6 +8,7 @@ use media::adts::Adts;
 use media::doctor::Line;
 use media::h264::from_annex_b;
 use media::intake::VideoCodec;
+use media::latm::{Latm, LatmError};
 use media::timeline::{Clock, Counts};
 use media::{Kind, Timestamp, aac, opus};
 use wire::ts::{Coding, Demuxer, Event, Program, Times};
@@ -29,6 +30,7 @@ const APART: i64 = 60 * 90_000;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sound {
     Adts,
+    Latm,
     Opus { channels: u8 },
 }
 
@@ -40,6 +42,7 @@ pub(super) struct TransportStream {
     video: Option<(u16, VideoCodec)>,
     audio: Option<(u16, Sound)>,
     adts: Adts,
+    latm: Latm,
     /// The configuration that the sound's format was made of.
     config: Option<[u8; 2]>,
     /// When the next frame of sound is, where nothing says it.
@@ -66,6 +69,7 @@ impl TransportStream {
             video: None,
             audio: None,
             adts: Adts::default(),
+            latm: Latm::default(),
             config: None,
             next_sound: None,
             program: Program::default(),
@@ -140,18 +144,26 @@ impl TransportStream {
         let pictures = program.streams.iter().filter_map(|stream| Some((stream.pid, video(stream.coding)?)));
         let sounds = program.streams.iter().filter_map(|stream| match stream.coding {
             Coding::Adts => Some((stream.pid, Sound::Adts)),
+            Coding::Latm => Some((stream.pid, Sound::Latm)),
             Coding::Opus => Some((stream.pid, Sound::Opus { channels: stream.channels })),
             _ => None,
         });
         let picture = pictures.clone().find(|it| Some(*it) == self.video).or(pictures.clone().next());
         let sound = sounds.clone().find(|it| Some(*it) == self.audio).or(sounds.clone().next());
         if sound != self.audio {
-            self.adts = Adts::default();
+            let is_latm = matches!(sound, Some((_, Sound::Latm)));
+            self.adts = if is_latm { Adts::loas() } else { Adts::default() };
+            self.latm = Latm::default();
             (self.config, self.next_sound) = (None, None);
         }
         for stream in &program.streams {
             let carried = [picture.map(|it| it.0), sound.map(|it| it.0)].contains(&Some(stream.pid));
             tracing::info!(stream = %self.stream, pid = stream.pid, coding = ?stream.coding, carried, "elementary stream");
+        }
+        let other = program.streams.iter().map(|stream| stream.coding);
+        let other = other.filter(|coding| matches!(coding, Coding::MpegAudio | Coding::Ac3 | Coding::Eac3));
+        if let (None, Some(coding)) = (sound, other.into_iter().next()) {
+            tracing::warn!(stream = %self.stream, ?coding, "its sound is left out: set the encoder to AAC or Opus");
         }
         (self.video, self.audio) = (picture, sound);
         self.program = program.clone();
@@ -183,6 +195,7 @@ impl TransportStream {
         } else if let Some((_, sound)) = self.audio.filter(|(audio, _)| *audio == pid) {
             match sound {
                 Sound::Adts => self.adts(times.pts, data, arrived, publisher)?,
+                Sound::Latm => self.latm(times.pts, data, arrived, publisher)?,
                 Sound::Opus { channels } => self.opus(channels, times.pts, data, arrived, publisher)?,
             }
         } else {
@@ -220,6 +233,39 @@ impl TransportStream {
             };
             let at = if frame.begun_here { said.take().or(self.next_sound) } else { self.next_sound };
             self.sound(at, samples, frame.payload, arrived, publisher);
+        }
+        Ok(())
+    }
+
+    /// Elements of LATM, each with one frame of AAC or several.
+    fn latm(
+        &mut self,
+        pts: Option<u64>,
+        data: Bytes,
+        arrived: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        self.adts.push(data);
+        let mut said = pts;
+        while let Some(element) = self.adts.next() {
+            let (config, frames) = match self.latm.element(&element.payload) {
+                Ok(read) => read,
+                Err(LatmError::NoConfig) => continue,
+                Err(error @ LatmError::Unsupported(_)) => {
+                    return Err(Refusal::AudioCodec(format!("LATM ({error})")));
+                }
+                Err(LatmError::Damaged) => {
+                    self.tracks.damaged(Kind::Audio, publisher);
+                    continue;
+                }
+            };
+            let format = aac::format(&config)?;
+            let samples = format.frame_samples;
+            self.tracks.set_audio(format, publisher);
+            for frame in frames {
+                let at = if element.begun_here { said.take().or(self.next_sound) } else { self.next_sound };
+                self.sound(at, samples, frame, arrived, publisher);
+            }
         }
         Ok(())
     }
