@@ -36,7 +36,12 @@ def codecs(folder):
         (folder / f"{name}_in_band").write_bytes(bytes([which, 0]) + media[:key][:1500])
     opus = b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00"
     (folder / "opus").write_bytes(bytes([3, len(opus)]) + opus + b"\xf8\x01\x02")
-    (folder / "aac").write_bytes(bytes([4, 5]) + bytes.fromhex("119056e500"))
+    # An element with its configuration, and one that has it from before.
+    payload = "".join(f"{byte:08b}" for byte in b"\x05frame")
+    first, second = "001" + "0" * 13 + f"{0x1190:016b}" + "000" + "1" * 8 + "00" + payload, "1" + payload
+    first, second = (int(bits.ljust((len(bits) + 7) // 8 * 8, "0"), 2).to_bytes((len(bits) + 7) // 8, "big") for bits in (first, second))
+    (folder / "latm").write_bytes(bytes([4, len(first)]) + first + second)
+    (folder / "aac").write_bytes(bytes([5, 5]) + bytes.fromhex("119056e500"))
 
 
 def amf0(*values):
