@@ -116,6 +116,9 @@ impl UdpUrl {
                 interface = value.parse().map_err(|_| PullUrlError::Interface)?;
             }
         }
+        if ip.is_ipv6() && !interface.is_unspecified() {
+            return Err(PullUrlError::Interface);
+        }
         Ok(Self { address: SocketAddr::new(ip, port), interface })
     }
 }
@@ -179,6 +182,7 @@ mod tests {
             ("udp://host:1", PullUrlError::Address),
             ("udp://1.2.3.4", PullUrlError::Address),
             ("udp://239.1.2.3:5000?interface=eth0", PullUrlError::Interface),
+            ("udp://[ff02::1]:5000?interface=127.0.0.1", PullUrlError::Interface),
             ("srt://a", SrtUrlError::Host.into()),
         ] {
             assert_eq!(PullUrl::parse(text), Err(error), "{text}");
