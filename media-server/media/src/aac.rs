@@ -222,13 +222,10 @@ fn program_config(bits: &mut Bits<'_>) -> Result<u16, AacError> {
     if channels == 0 { Err(AacError::NoChannels) } else { Ok(channels) }
 }
 
-/// The format that an AudioSpecificConfig describes. Of plain AAC-LC only the two bytes are kept that say it: encoders
-/// write behind them that there is no SBR, or do not, and the same sound comes by protocols that have no place for it.
+/// The format that an AudioSpecificConfig describes, in its [`canonical`] form.
 pub fn format(config: &Bytes) -> Result<AudioFormat, AacError> {
     let parsed = Config::parse(config)?;
-    let plain = lc_config(parsed.core_rate, parsed.channels).filter(|_| !parsed.sbr && !parsed.ps);
-    let is_plain = plain.is_some_and(|plain| config.starts_with(&plain));
-    let config = if is_plain { config.slice(..2) } else { config.clone() };
+    let config = canonical(config);
     Ok(AudioFormat {
         codec: parsed.codec(),
         sample_rate: parsed.core_rate,
@@ -236,6 +233,15 @@ pub fn format(config: &Bytes) -> Result<AudioFormat, AacError> {
         frame_samples: parsed.frame_samples,
         config,
     })
+}
+
+/// The same configuration always in the same bytes: of plain AAC-LC the two that say it. Encoders write behind them that
+/// there is no SBR, or do not, and the same sound comes by protocols that have no place for it.
+pub fn canonical(config: &Bytes) -> Bytes {
+    let parsed = Config::parse(config).ok().filter(|parsed| !parsed.sbr && !parsed.ps);
+    let plain = parsed.and_then(|parsed| lc_config(parsed.core_rate, parsed.channels));
+    let is_plain = plain.is_some_and(|plain| config.starts_with(&plain));
+    if is_plain { config.slice(..2) } else { config.clone() }
 }
 
 /// The configuration of AAC-LC at a rate of table 1.18, for 1 to 6 or 8 channels in the standard

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use media::time::FLICKS_PER_SECOND;
-use media::{AccessUnit, Span, Timestamp, VideoFormat};
+use media::{AccessUnit, Span, Timestamp, VideoFormat, aac};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::attempt::{codec, write};
@@ -95,7 +95,7 @@ async fn collect(mut socket: tokio::net::unix::OwnedReadHalf, interval: Span) ->
                 FromWorker::Format { width, height, frame_rate, config, .. } => {
                     made.video = VideoFormat { codec: codec(&config), width, height, frame_rate, config };
                 }
-                FromWorker::Sound { config } => made.sound_config = config,
+                FromWorker::Sound { config } => made.sound_config = aac::canonical(&config),
                 FromWorker::Unit { rung, unit } => {
                     bytes = bytes.saturating_add(unit.payload.len()).saturating_add(size_of::<AccessUnit>());
                     if bytes > MOST {
