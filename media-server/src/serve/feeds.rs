@@ -56,11 +56,14 @@ impl Feeds {
         self.tasks.spawn(async move {
             let wants = all.directory.wants().clone();
             let feed = Feed { rung: key.1.clone(), out: sender, program: Program::default(), wants };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = feed.run(handle, || all.is_over(&key)) => {}
+            let ended = tokio::select! {
+                () = stop.cancelled() => Ended::Stream,
+                ended = feed.run(handle, || all.is_over(&key)) => ended,
+            };
+            // Where nobody took it any more it is forgotten already, and another may stand in its place.
+            if ended == Ended::Stream {
+                all.feeds().remove(&key);
             }
-            all.feeds().remove(&key);
         });
         Ok(receiver)
     }
@@ -85,6 +88,15 @@ fn find<'a>(snapshot: &'a Snapshot, rung: Option<&str>) -> Option<&'a Rendition>
         Some(name) => snapshot.video.iter().find(|video| *video.name == *name),
         None => snapshot.video.first(),
     }
+}
+
+/// Why a feed is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// There is nothing more to give.
+    Stream,
+    /// Nobody takes it.
+    Unheard,
 }
 
 /// One rendition and its sound.
@@ -128,7 +140,7 @@ async fn hear(ear: &mut Option<broadcast::Receiver<Tapped>>) -> Result<Tapped, R
 
 impl Feed {
     /// Until the stream is over, or nobody takes it.
-    async fn run(mut self, stream: StreamHandle, is_over: impl Fn() -> bool) {
+    async fn run(mut self, stream: StreamHandle, is_over: impl Fn() -> bool) -> Ended {
         let mut snapshots = stream.watch();
         let mut ears = Ears::default();
         let formats = ears.open(&snapshots.borrow_and_update(), self.rung.as_deref());
@@ -148,7 +160,7 @@ impl Feed {
                 changed = snapshots.changed() => {
                     let snapshot = Arc::clone(&snapshots.borrow_and_update());
                     if changed.is_err() || snapshot.phase == Phase::Ended {
-                        return;
+                        return Ended::Stream;
                     }
                     ears.open(&snapshot, self.rung.as_deref());
                     None
@@ -156,7 +168,7 @@ impl Feed {
             };
             let Some(Tapped { format, unit }) = heard else {
                 if is_over() {
-                    return;
+                    return Ended::Unheard;
                 }
                 continue;
             };
@@ -164,7 +176,7 @@ impl Feed {
             let joins = unit.keyframe && (format.kind() == media::Kind::Video || ears.video.is_none());
             if joins {
                 if is_over() {
-                    return;
+                    return Ended::Unheard;
                 }
                 let _fetched = self.wants.want(&stream.snapshot().name).is_some();
             }
@@ -174,7 +186,7 @@ impl Feed {
                 Ok(bytes) => drop(self.out.send(Chunk { bytes, joins })),
                 Err(error) => {
                     tracing::warn!(stream = %stream.snapshot().name, %error, "not given as a transport stream");
-                    return;
+                    return Ended::Stream;
                 }
             }
         }

@@ -55,8 +55,10 @@ impl Hls {
                 respond::ok(page, "text/html; charset=utf-8", HeaderValue::from_static(cache::LIVE)),
             );
         }
-        let Some(handle) = self.wanted(stream).await else {
-            return ("other", not_found("no such stream is live"));
+        let handle = match self.wanted(stream).await {
+            Ok(Some(handle)) => handle,
+            Ok(None) => return ("other", not_found("no such stream is live")),
+            Err(response) => return ("other", response),
         };
         if rest == "index.m3u8" {
             return ("multivariant", self.multivariant(&handle, headers).await);
@@ -76,17 +78,17 @@ impl Hls {
     }
 
     /// A stream that is there, or that is fetched when it is wanted.
-    async fn wanted(&self, stream: &str) -> Option<StreamHandle> {
+    async fn wanted(&self, stream: &str) -> Result<Option<StreamHandle>, Response<Body>> {
         let want = self.directory.wants().want(stream);
         let there = self.directory.get(stream);
         let Some(want) = want.filter(|_| there.as_ref().is_none_or(|it| it.snapshot().phase == Phase::Ended))
         else {
-            return there;
+            return Ok(there);
         };
-        let _permit = self.blocked.try_acquire().ok()?;
+        let Ok(_permit) = self.blocked.try_acquire() else { return Err(overloaded()) };
         // It may not come: then what is left of it is shown.
         let _came = timeout(FIRST_PLAYLIST_WAIT, want.there()).await.is_ok();
-        self.directory.get(stream)
+        Ok(self.directory.get(stream))
     }
 
     async fn multivariant(&self, handle: &StreamHandle, headers: &HeaderMap) -> Response<Body> {

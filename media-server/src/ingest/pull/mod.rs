@@ -46,7 +46,7 @@ pub enum SourceError {
     #[error("there are {MOST} sources, and there may be no more")]
     TooMany,
     /// It could not be written down.
-    #[error("the source could not be written to the data folder: {0}")]
+    #[error("the list of sources in the data folder: {0}")]
     Store(#[from] std::io::Error),
 }
 
@@ -76,8 +76,12 @@ impl Pulls {
     /// These are the configuration's from here on, beside those that the API has added. One that stays as it was goes
     /// on. What is wrong with one was told with the file.
     pub fn configure(&self, wishes: &[SourceWish]) {
-        let added = self.store.read();
         let mut running = self.running();
+        let added = self.store.read().unwrap_or_else(|error| {
+            tracing::error!(%error, "sources that the admin API added: those that run go on");
+            let added = running.values().filter(|source| !source.state.configured);
+            added.map(|source| source.wish.clone()).collect()
+        });
         running.retain(|stream, source| {
             let wished = if source.state.configured { wishes } else { &added };
             let stays = wished.iter().any(|wish| wish == &source.wish)
@@ -119,7 +123,7 @@ impl Pulls {
         if running.len() >= MOST {
             return Err(SourceError::TooMany);
         }
-        let mut kept = self.store.read();
+        let mut kept = self.store.read()?;
         kept.retain(|kept| kept.stream != wish.stream);
         kept.push(wish.clone());
         self.store.write(&kept)?;
@@ -139,7 +143,7 @@ impl Pulls {
         if source.state.configured {
             return Err(SourceError::Configured);
         }
-        let mut kept = self.store.read();
+        let mut kept = self.store.read()?;
         kept.retain(|kept| kept.stream != stream);
         self.store.write(&kept)?;
         if let Some(source) = running.remove(stream) {

@@ -51,6 +51,10 @@ impl Source {
                     () = stop.cancelled() => break,
                     () = want.asked() => {}
                 }
+                // Asked while it was there already, and since then nobody.
+                if self.is_unwanted() {
+                    continue;
+                }
             }
             while !stop.is_cancelled() {
                 self.state.set(SourcePhase::Connecting, None);

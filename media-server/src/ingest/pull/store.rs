@@ -18,17 +18,19 @@ impl Store {
         Self { file }
     }
 
-    /// What was written last. A file that cannot be read is told of, and left as it is until something is added.
-    pub(super) fn read(&self) -> Vec<SourceWish> {
-        let read = match fs::read(&self.file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-            Err(error) => Err(error),
+    /// What was written last. A file that cannot be read is an error, not an empty list: nothing is written over it.
+    pub(super) fn read(&self) -> io::Result<Vec<SourceWish>> {
+        let unread = |error: &dyn std::fmt::Display| {
+            io::Error::other(format!(
+                "{} cannot be read: {error}; mend it or move it away",
+                self.file.display()
+            ))
         };
-        read.unwrap_or_else(|error| {
-            tracing::error!(file = %self.file.display(), %error, "the sources that the admin API added cannot be read");
-            Vec::new()
-        })
+        match fs::read(&self.file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unread(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(unread(&error)),
+        }
     }
 
     pub(super) fn write(&self, wishes: &[SourceWish]) -> io::Result<()> {
@@ -51,7 +53,7 @@ mod tests {
     fn what_is_written_is_read_again_and_damage_is_survived() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().join("sources.json"));
-        assert!(store.read().is_empty());
+        assert!(store.read().unwrap().is_empty());
         let wish = SourceWish {
             stream: "ada".into(),
             url: "srt://a:1".into(),
@@ -59,8 +61,8 @@ mod tests {
             start: SourceStart::OnDemand,
         };
         store.write(std::slice::from_ref(&wish)).unwrap();
-        assert!(store.read() == [wish]);
+        assert!(store.read().unwrap() == [wish]);
         fs::write(folder.path().join("sources.json"), "[{").unwrap();
-        assert!(store.read().is_empty());
+        assert!(store.read().err().unwrap().to_string().contains("sources.json cannot be read"));
     }
 }
