@@ -160,7 +160,7 @@ impl Elementary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adts::Adts;
+    use crate::frames::Frames;
     use crate::{Span, Timestamp, opus};
 
     fn unit(payload: Vec<u8>, keyframe: bool) -> AccessUnit {
@@ -181,13 +181,13 @@ mod tests {
     fn aac_frames_are_read_back_with_their_configuration() {
         let config = aac::lc_config(44_100, 2).unwrap();
         let elementary = Elementary::new(&audio("mp4a.40.2", config.clone())).unwrap();
-        let mut adts = Adts::default();
+        let mut frames = Frames::adts();
         for length in [1, 300, 8000] {
-            adts.push(joined(&elementary, &unit(vec![0x21; length], true)));
-            let frame = adts.next().unwrap();
+            frames.push(joined(&elementary, &unit(vec![0x21; length], true)));
+            let frame = frames.next().unwrap();
             assert_eq!((frame.payload.len(), &frame.config[..]), (length, &config[..]));
         }
-        assert_eq!(adts.skipped(), 0);
+        assert_eq!(frames.skipped(), 0);
         assert!(elementary.pieces(&unit(vec![0; 8190], true)).is_none(), "no header can say this length");
     }
 

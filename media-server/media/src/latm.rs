@@ -1,5 +1,5 @@
 //! LATM (ISO/IEC 14496-3 1.7): AAC as broadcasters' transport streams carry it, its configuration in band. Elements come
-//! out of LOAS frames ([`crate::adts::Adts::loas`]); raw AAC frames come out of elements.
+//! out of LOAS frames ([`crate::frames::Frames::loas`]); raw AAC frames come out of elements.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 

@@ -8,17 +8,20 @@
 )]
 
 pub mod aac;
-pub mod adts;
+pub mod ac3;
 pub mod av1;
 mod bits;
 pub mod cmaf;
 pub mod doctor;
 pub mod elementary;
+pub mod frames;
 pub mod h264;
 pub mod h265;
 pub mod intake;
 pub mod ladder;
+pub mod language;
 pub mod latm;
+pub mod mpeg_audio;
 pub mod opus;
 pub mod packager;
 pub mod playlist;
@@ -30,5 +33,6 @@ pub mod timeline;
 pub mod unit;
 pub mod window;
 
+pub use language::Language;
 pub use time::{Span, Timestamp};
 pub use unit::{AccessUnit, AudioFormat, Format, Kind, VideoFormat};

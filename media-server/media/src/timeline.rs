@@ -45,6 +45,8 @@ const FIRST_SKEW: Span = Span::from_millis(10_000);
 const LONGEST_GAP: Span = Span::from_millis(10_000);
 /// Composition offsets beyond this are garbage.
 const LONGEST_COMPOSITION: Span = Span::from_millis(10_000);
+/// Sounds beside the first one.
+pub const MOST_FURTHER: usize = 7;
 /// From the third timestamp in a row on that does not move, the source's clock is taken to stand still: the second is
 /// squeezed in, which keeps it within 40 ms of where it belongs.
 const FROZEN_AFTER: u32 = 2;
@@ -72,7 +74,7 @@ pub struct Stamp {
     pub duration: Span,
 }
 
-/// What is kept for each of the two tracks.
+/// What is kept for each track.
 #[derive(Clone, Debug, Default)]
 struct Track {
     mapping: Option<Mapping>,
@@ -113,16 +115,18 @@ impl Track {
 pub struct Timeline {
     config: TimelineConfig,
     video: Track,
-    audio: Track,
+    audio: Sound,
+    /// Sounds beside the first one.
+    further: Vec<Sound>,
     cadence: Cadence,
-    spacing: Spacing,
     counts: Counts,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Video,
-    Audio,
+/// One of the session's sounds.
+#[derive(Clone, Debug, Default)]
+struct Sound {
+    track: Track,
+    spacing: Spacing,
 }
 
 impl Timeline {
@@ -131,9 +135,9 @@ impl Timeline {
         Self {
             config: TimelineConfig { start: config.start, clock: config.clock.sane() },
             video: Track::default(),
-            audio: Track::default(),
+            audio: Sound::default(),
+            further: Vec::new(),
             cadence: Cadence::default(),
-            spacing: Spacing::default(),
             counts: Counts::default(),
         }
     }
@@ -148,7 +152,8 @@ impl Timeline {
     /// monotonic clock of any origin.
     pub fn video(&mut self, raw_dts: u64, composition: i64, arrival: Timestamp) -> (Stamp, Repairs) {
         let mut repairs = Repairs::default();
-        let Placed { source, jumped } = self.place(Which::Video, raw_dts, arrival, &mut repairs);
+        let (own, other) = (&mut self.video, &self.audio.track);
+        let Placed { source, jumped } = self.config.place(own, other, raw_dts, arrival, &mut repairs);
         let dts = self.cadence.place(source, jumped, &mut repairs);
         let duration = self.cadence.duration();
         let offset = Span::from_ticks(composition, self.config.clock.rate);
@@ -173,10 +178,31 @@ impl Timeline {
         sample_rate: u32,
         arrival: Timestamp,
     ) -> (Stamp, Repairs) {
+        self.sound(0, raw, samples, sample_rate, arrival)
+    }
+
+    /// As [`Self::audio`], of one of several sounds: 0 is the one that `audio` means, and no number is above
+    /// [`MOST_FURTHER`]. All of them stay together with the pictures, and without pictures with the first.
+    pub fn sound(
+        &mut self,
+        number: usize,
+        raw: u64,
+        samples: u32,
+        sample_rate: u32,
+        arrival: Timestamp,
+    ) -> (Stamp, Repairs) {
+        if number > self.further.len() {
+            self.further.resize_with(number.min(MOST_FURTHER), Sound::default);
+        }
+        let (own, other) = match self.further.iter_mut().take(number).next_back() {
+            None => (&mut self.audio, &self.video),
+            Some(own) if self.video.seen.is_some() => (own, &self.video),
+            Some(own) => (own, &self.audio.track),
+        };
         let mut repairs = Repairs::default();
-        let Placed { source, jumped } = self.place(Which::Audio, raw, arrival, &mut repairs);
-        let (dts, duration) = self.spacing.place(source, jumped, samples, sample_rate, &mut repairs);
-        if let Some(seen) = &mut self.audio.seen {
+        let Placed { source, jumped } = self.config.place(&mut own.track, other, raw, arrival, &mut repairs);
+        let (dts, duration) = own.spacing.place(source, jumped, samples, sample_rate, &mut repairs);
+        if let Some(seen) = &mut own.track.seen {
             (seen.next, seen.duration) = (dts + duration, duration);
         }
         self.counts.add(repairs);
@@ -186,7 +212,7 @@ impl Timeline {
     /// How much faster the source's clock runs than the arrival clock, in parts per million, once half a minute is
     /// seen. Measured on video where there is any, over the whole session.
     pub fn slope_ppm(&self) -> Option<f64> {
-        self.video.slope.ppm().or_else(|| self.audio.slope.ppm())
+        self.video.slope.ppm().or_else(|| self.audio.track.slope.ppm())
     }
 
     /// The video frame rate, where one is recognized: (numerator, denominator).
@@ -202,25 +228,22 @@ impl Timeline {
     /// The time behind the last unit of both tracks: where a following session can begin. `None` before the first.
     pub fn end(&self) -> Option<Timestamp> {
         let of = |track: &Track| track.seen.map(|seen| seen.next);
-        of(&self.video).max(of(&self.audio))
+        of(&self.video).max(of(&self.audio.track))
     }
+}
 
-    fn track(&mut self, which: Which) -> &mut Track {
-        match which {
-            Which::Video => &mut self.video,
-            Which::Audio => &mut self.audio,
-        }
-    }
-
+impl TimelineConfig {
     /// The unit's place by the source's clock, repaired of jumps and standstills, and remembered.
-    fn place(&mut self, which: Which, raw: u64, arrival: Timestamp, repairs: &mut Repairs) -> Placed {
-        let clock = self.config.clock;
+    fn place(
+        &self,
+        own: &mut Track,
+        other: &Track,
+        raw: u64,
+        arrival: Timestamp,
+        repairs: &mut Repairs,
+    ) -> Placed {
+        let Self { start, clock } = *self;
         let raw = clock.mask(raw);
-        let start = self.config.start;
-        let (own, other) = match which {
-            Which::Video => (&self.video, &self.audio),
-            Which::Audio => (&self.audio, &self.video),
-        };
         let bounds = Bounds::of(own, other, arrival);
         let standing = own.seen.filter(|seen| clock.stands(seen.stood.0, raw));
         let same = standing.map_or(0, |seen| seen.same.saturating_add(1));
@@ -259,14 +282,13 @@ impl Timeline {
         if last.is_some_and(|last| !jumped && clock.wraps(last.raw, raw)) {
             repairs.note(Repair::Wrap);
         }
-        let track = self.track(which);
-        track.mapping = Some(mapping.advanced(raw, clock));
-        track.before = before;
+        own.mapping = Some(mapping.advanced(raw, clock));
+        own.before = before;
         let duration = last.map_or(Span::ZERO, |seen| seen.duration);
         let stood = standing.map_or((raw, source), |seen| seen.stood);
-        track.seen = Some(Seen { raw, source, arrival, stood, same, next: source, duration });
+        own.seen = Some(Seen { raw, source, arrival, stood, same, next: source, duration });
         if same < FROZEN_AFTER {
-            track.slope.note(source, arrival, jumped);
+            own.slope.note(source, arrival, jumped);
         }
         Placed { source, jumped }
     }

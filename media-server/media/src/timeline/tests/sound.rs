@@ -44,6 +44,37 @@ fn lost_audio_moves_the_grid_once_and_drifting_audio_is_followed() {
 }
 
 #[test]
+fn further_sounds_stay_with_the_first_and_with_the_picture_over_jumps() {
+    for pictures in [true, false] {
+        let mut timeline = rtmp();
+        let mut worst = Span::ZERO;
+        for n in 0..4000_i64 {
+            let time = Timestamp::from_ticks(n * 1024, 48_000);
+            // The source's clock steps forward by an hour, and back.
+            let clock = if (1500..3000).contains(&n) { time + Span::from_millis(3_600_000) } else { time };
+            if pictures && n % 2 == 0 {
+                timeline.video(cut(clock), 0, time);
+            }
+            let (main, _) = timeline.audio(cut(clock), AAC.0, AAC.1, time);
+            // Each is sent as much later.
+            for number in [1, 2] {
+                let (stamp, _) = timeline.sound(number, cut(clock), AAC.0, AAC.1, time);
+                worst = worst.max((stamp.dts - main.dts).abs());
+            }
+        }
+        assert!(worst <= Span::from_millis(25), "{worst:?}, pictures: {pictures}");
+    }
+}
+
+#[test]
+fn a_number_that_is_too_large_is_the_last_one() {
+    let mut timeline = rtmp();
+    for number in [3, 1000, usize::MAX] {
+        timeline.sound(number, 0, AAC.0, AAC.1, Timestamp::ZERO);
+    }
+}
+
+#[test]
 fn a_change_of_the_sample_rate_goes_on_without_a_hole() {
     let mut timeline = rtmp();
     let mut end = Timestamp::ZERO;
