@@ -3,6 +3,7 @@
 //! A test file in `tests/` holds one promise. It builds a [`world::World`] of the real programs on free ports with
 //! their own data, drives it with real clients, and waits for events, never for the clock.
 
+pub mod beeps;
 pub mod bench;
 pub mod browser;
 pub mod certificate;

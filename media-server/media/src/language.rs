@@ -76,7 +76,10 @@ mod tests {
     fn every_bibliographic_code_names_a_language() {
         for (from, _) in BIBLIOGRAPHIC {
             let code = *from.as_bytes().first_chunk().unwrap();
-            assert!(Language::from_iso639_2(code).is_some_and(|language| !language.name().is_empty()), "{from}");
+            assert!(
+                Language::from_iso639_2(code).is_some_and(|language| !language.name().is_empty()),
+                "{from}"
+            );
         }
     }
 }

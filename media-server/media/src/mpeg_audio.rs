@@ -95,7 +95,9 @@ mod tests {
     #[test]
     fn what_is_none_is_refused() {
         // Free format, a bit rate and a sample rate that are none, no layer.
-        for wrong in [[0xff, 0xfd, 0x04, 0], [0xff, 0xfd, 0xf4, 0], [0xff, 0xfd, 0xcc, 0], [0xff, 0xf9, 0xc4, 0]] {
+        for wrong in
+            [[0xff, 0xfd, 0x04, 0], [0xff, 0xfd, 0xf4, 0], [0xff, 0xfd, 0xcc, 0], [0xff, 0xf9, 0xc4, 0]]
+        {
             assert_eq!(head(&wrong), None, "{wrong:x?}");
         }
         assert_eq!(head(&[0xff, 0xe9, 0xc4, 0]), None, "a reserved version");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Response, StatusCode};
+use media::Language;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -120,6 +121,9 @@ struct Audio {
 struct RenditionState {
     name: String,
     codec: String,
+    /// RFC 5646, of sound whose language is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<&'static str>,
     passthrough: bool,
     peak_bps: u64,
     average_bps: u64,
@@ -277,6 +281,7 @@ fn rendition(rendition: &Rendition) -> RenditionState {
     RenditionState {
         name: rendition.name.to_string(),
         codec: rendition.format.codec().to_owned(),
+        language: rendition.language.map(Language::tag),
         passthrough: rendition.passthrough,
         peak_bps,
         average_bps,

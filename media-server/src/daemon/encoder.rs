@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ingest::{SoundFactory, SoundRequest};
 use crate::live::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
-use crate::transcode::{self, Limits, RungSpec, TranscodeSpec, Transcoder, Workers};
+use crate::transcode::{self, Limits, RungSpec, SoundCodec, SoundSpec, TranscodeSpec, Transcoder, Workers};
 
 /// Dropped, it lets its worker finish what it was given, and then end.
 struct Sink {
@@ -52,6 +53,26 @@ impl Spare {
             self.workers.release_spare();
         }
     }
+}
+
+/// Encodes sound that players do not decode, each in a worker `program transcode-worker` of its own, until `stop`.
+pub(super) fn sounds(program: PathBuf, tasks: TaskTracker, stop: CancellationToken) -> SoundFactory {
+    let workers = Workers::new(program);
+    Arc::new(move |request: SoundRequest, inlet| {
+        let SoundRequest { stream, format, bitrate } = request;
+        let codec = match format.codec.as_str() {
+            "ac-3" => SoundCodec::Ac3,
+            "ec-3" => SoundCodec::Eac3,
+            "mp1" => SoundCodec::MpegAudio(1),
+            "mp2" => SoundCodec::MpegAudio(2),
+            _ => SoundCodec::MpegAudio(3),
+        };
+        let (sample_rate, channels) = (format.sample_rate, format.channels);
+        let spec = SoundSpec { stream, codec, sample_rate, channels, bitrate };
+        let (frames, job) = transcode::encode_sound(workers.clone(), spec, inlet, stop.child_token());
+        tasks.spawn(job);
+        frames
+    })
 }
 
 /// A factory whose workers are `program transcode-worker`, encode with `preset`, and live in `tasks` until `stop`.

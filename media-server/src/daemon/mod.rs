@@ -168,6 +168,7 @@ impl Daemon {
             rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
             pending: Pending::default(),
             lanes,
+            sounds: encoder::sounds(program.clone(), tasks.clone(), stop.clone()),
             program,
             flights: settings::flights(&config),
             metrics: metrics.clone(),

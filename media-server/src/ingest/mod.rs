@@ -11,11 +11,13 @@ mod publishing;
 pub mod pull;
 mod replay;
 pub mod rtmp;
+mod sound_worker;
 pub mod srt;
 mod tracks;
 mod transport_session;
 mod transport_stream;
 mod ts_metadata;
+mod ts_sound;
 
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -31,6 +33,7 @@ use wire::srt::Passphrase;
 pub use lanes::{Lanes, Threads};
 pub use pending::Pending;
 pub use replay::{Found, ReplayError, Replayed, replay};
+pub use sound_worker::{SoundFactory, SoundRequest};
 
 use crate::admission::{Admission, Outbox};
 use crate::flight::{Folder, Keep};
@@ -112,6 +115,8 @@ pub struct Desk {
     pub pending: Pending,
     /// Where publishers live.
     pub lanes: Lanes,
+    /// Encodes sound that players do not decode.
+    pub sounds: SoundFactory,
     /// This program: what it has read by another process it reads itself.
     pub program: PathBuf,
     /// Where recordings are written.

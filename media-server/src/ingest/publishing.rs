@@ -20,6 +20,9 @@ use crate::admission::{
 use crate::flight::Recorder;
 use crate::live::{Health, Link, PublishError, PublishSpec, Publisher, Role, SessionInfo};
 
+/// Bits a second of sound that is encoded, whatever the profile's rungs say.
+const LEAST_SOUND: u32 = 128_000;
+
 /// Who asks to publish, and as what.
 pub(super) struct Asking {
     /// `rtmp`, `rtmps` or `srt`.
@@ -76,6 +79,8 @@ pub(super) struct Admitted {
     pub(super) publishing: Publishing,
     pub(super) checkup: Box<Checkup>,
     pub(super) limits: Limits,
+    /// Bits a second of sound that has to be encoded.
+    pub(super) sound_bitrate: u32,
 }
 
 /// A publish session that was let in.
@@ -153,6 +158,8 @@ pub(super) async fn begin(
     };
     let header = session.flight_header(&grant.stream, "storm");
     let (profile, settings) = (profile.clone(), rules.settings.clone());
+    let wished = profile.rungs.iter().map(|rung| rung.audio_bitrate).max();
+    let sound_bitrate = wished.unwrap_or(0).max(LEAST_SOUND);
     let spec = PublishSpec { role, session, profile, settings, ended: halt };
     let publisher = match desk.directory.publish(&grant.stream, spec, rules.max_streams).await {
         Ok(publisher) => publisher,
@@ -186,7 +193,7 @@ pub(super) async fn begin(
         telling: JoinSet::new(),
         since: Instant::now(),
     };
-    Ok(Admitted { publishing, checkup, limits })
+    Ok(Admitted { publishing, checkup, limits, sound_bitrate })
 }
 
 /// Sends the stream on to where the configuration and admission say.

@@ -101,7 +101,7 @@ pub async fn replay(
         Some(session) => {
             Reader::Rtmp(Box::new((session, MediaMessages::new(start, stream, checkup, limits))))
         }
-        None => Reader::TransportStream(Box::new(TransportStream::new(start, stream, checkup, limits))),
+        None => Reader::TransportStream(Box::new(TransportStream::new(start, stream, checkup, limits, None))),
     };
     let mut replay = Replay { reader, publisher, health, out: Replayed::default() };
     replay.run(recording).await;

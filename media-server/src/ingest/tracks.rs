@@ -12,6 +12,7 @@ use media::{AccessUnit, AudioFormat, Format, Kind, Timestamp, VideoFormat, aac, 
 
 use super::budget::{self, Excess};
 use super::checkup::Checkup;
+use super::sound_worker::{SoundEncoder, SoundWorkers};
 use crate::admission::{HealthData, Limits};
 use crate::live::{Counters, Publisher};
 
@@ -39,6 +40,11 @@ pub(super) enum Refusal {
     NoSequenceHeader { codec: &'static str, waited: Duration },
 }
 
+/// Players decode it.
+fn is_played(format: &AudioFormat) -> bool {
+    format.codec.starts_with("mp4a.40.") || format.codec == "opus"
+}
+
 /// When a unit was sent, in ticks of its protocol's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
@@ -48,7 +54,23 @@ pub(super) struct Sent {
     pub(super) composition: i64,
 }
 
-/// One publish session's source picture and its sound.
+/// One of the publisher's sounds.
+struct Sound {
+    number: u8,
+    format: AudioFormat,
+    way: Way,
+}
+
+/// Where a sound goes.
+enum Way {
+    Stream,
+    /// Players do not decode it as it is.
+    Encoder(SoundEncoder),
+    /// And nobody encodes it.
+    Nowhere,
+}
+
+/// One publish session's source picture and its sounds.
 pub(super) struct Tracks {
     stream: String,
     timeline: Timeline,
@@ -58,7 +80,10 @@ pub(super) struct Tracks {
     intake: VideoIntake,
     checkup: Box<Checkup>,
     limits: Limits,
-    audio: Option<AudioFormat>,
+    /// By number; the first is 0.
+    sounds: Vec<Sound>,
+    /// Encoders of sound that players do not decode.
+    workers: Option<SoundWorkers>,
     headerless_since: Option<Instant>,
     frame_rate: Option<(u32, u32)>,
     /// The protocol has no place for parameter sets outside of the pictures.
@@ -83,7 +108,8 @@ impl Tracks {
             intake: VideoIntake::new(VideoCodec::H264),
             checkup,
             limits,
-            audio: None,
+            sounds: Vec::new(),
+            workers: None,
             headerless_since: None,
             frame_rate: None,
             all_in_band: clock == Clock::MPEG_TS,
@@ -95,9 +121,14 @@ impl Tracks {
         self.zero
     }
 
-    /// The sound's format, once it is known.
+    /// Where sound goes that players do not decode.
+    pub(super) fn with_workers(self, workers: Option<SoundWorkers>) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// The first sound's format, once it is known.
     pub(super) fn audio_format(&self) -> Option<&AudioFormat> {
-        self.audio.as_ref()
+        self.sounds.iter().find(|sound| sound.number == 0).map(|sound| &sound.format)
     }
 
     /// What the publisher says of its tracks. `frame_rate`: as a ratio, where it is a sane one.
@@ -150,20 +181,24 @@ impl Tracks {
         Ok(Some(stamp.dts))
     }
 
-    /// A frame of sound of `samples`, sent at `raw`; where it was placed. Its format must be known.
+    /// A frame of a sound of `samples`, sent at `raw`; where it was placed. Its format must be known.
     pub(super) fn sound(
         &mut self,
+        number: u8,
         raw: u64,
         samples: u32,
         data: Bytes,
         arrived: Instant,
         publisher: &mut Publisher,
     ) -> Option<Timestamp> {
-        let rate = self.audio.as_ref()?.sample_rate;
         let arrival = self.arrival(arrived);
-        let (stamp, repairs) = self.timeline.audio(raw, samples, rate, arrival);
+        let sound = self.sounds.iter_mut().find(|sound| sound.number == number)?;
+        let rate = sound.format.sample_rate;
+        let (stamp, repairs) = self.timeline.sound(usize::from(number), raw, samples, rate, arrival);
         Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
-        self.checkup.audio(stamp, &data, repairs, arrival);
+        if number == 0 {
+            self.checkup.audio(stamp, &data, repairs, arrival);
+        }
         let unit = AccessUnit {
             dts: stamp.dts,
             pts: stamp.pts,
@@ -171,17 +206,37 @@ impl Tracks {
             keyframe: true,
             payload: data,
         };
-        publisher.unit(Kind::Audio, unit, arrived);
+        match &sound.way {
+            Way::Stream => publisher.sound(number, unit, arrived),
+            Way::Encoder(encoder) => encoder.push(unit, publisher),
+            Way::Nowhere => {}
+        }
         Some(stamp.dts)
     }
 
-    /// How the sound that follows decodes.
-    pub(super) fn set_audio(&mut self, format: AudioFormat, publisher: &mut Publisher) {
-        if self.audio.as_ref() != Some(&format) {
-            tracing::info!(stream = %self.stream, codec = format.codec, rate = format.sample_rate, channels = format.channels, "audio");
+    /// How a sound decodes from here on.
+    pub(super) fn set_audio(&mut self, number: u8, format: AudioFormat, publisher: &mut Publisher) {
+        let known = self.sounds.iter().position(|sound| sound.number == number);
+        if known.is_some_and(|at| self.sounds[at].format == format) {
+            return;
+        }
+        let AudioFormat { codec, sample_rate, channels, .. } = &format;
+        tracing::info!(stream = %self.stream, number, codec, rate = sample_rate, channels, "audio");
+        if number == 0 {
             self.checkup.audio_format(&format);
-            self.audio = Some(format.clone());
-            publisher.format(Format::Audio(format));
+        }
+        let way = match &self.workers {
+            _ if is_played(&format) => {
+                publisher.sound_format(number, format.clone());
+                Way::Stream
+            }
+            Some(workers) => Way::Encoder(workers.start(&self.stream, number, &format, publisher)),
+            None => Way::Nowhere,
+        };
+        let sound = Sound { number, format, way };
+        match known {
+            Some(at) => self.sounds[at] = sound,
+            None => self.sounds.push(sound),
         }
     }
 

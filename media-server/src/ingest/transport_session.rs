@@ -1,14 +1,17 @@
 //! A publish session whose media come as a transport stream: what SRT callers and fetched streams have in common.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::doctor::Line;
 use wire::Traced;
 
+use super::Desk;
 use super::budget::Budget;
 use super::checkup;
 use super::publishing::{Admitted, Publishing};
+use super::sound_worker::SoundWorkers;
 use super::tracks::Refusal;
 use super::transport_stream::TransportStream;
 
@@ -22,13 +25,14 @@ pub(super) struct TransportSession {
 }
 
 impl TransportSession {
-    pub(super) fn new(admitted: Admitted) -> Self {
-        let Admitted { publishing, checkup, limits } = admitted;
+    pub(super) fn new(admitted: Admitted, desk: &Desk) -> Self {
+        let Admitted { publishing, checkup, limits, sound_bitrate } = admitted;
+        let workers = SoundWorkers { factory: Arc::clone(&desk.sounds), bitrate: sound_bitrate };
         let now = Instant::now();
         let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
         Self {
             publishing,
-            media: TransportStream::new(start, stream, checkup, limits),
+            media: TransportStream::new(start, stream, checkup, limits, Some(workers)),
             budget: Budget::new(limits, now),
             heard: now,
             checked: now,

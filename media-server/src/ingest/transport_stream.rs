@@ -1,38 +1,30 @@
-//! An MPEG transport stream of a publisher, taken apart into its tracks: the first picture and the first sound that can be
-//! carried. What is missing of them is dropped and counted; what else there is, is left alone.
+//! An MPEG transport stream of a publisher, taken apart into its tracks: the first picture that can be carried, and its
+//! sounds. What is missing of them is dropped and counted; what else there is, is left alone.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use media::adts::Adts;
 use media::doctor::Line;
 use media::h264::from_annex_b;
 use media::intake::VideoCodec;
-use media::latm::{Latm, LatmError};
-use media::timeline::{Clock, Counts};
-use media::{Kind, Timestamp, aac, opus};
+use media::timeline::{Clock, Counts, MOST_FURTHER};
+use media::{Kind, Timestamp};
 use wire::ts::{Coding, Demuxer, Event, Program, Times};
 
 use super::checkup::Checkup;
+use super::sound_worker::SoundWorkers;
 use super::tracks::{Refusal, Sent, Tracks};
 use super::ts_metadata;
+use super::ts_sound::{Heard, TsSound};
 use crate::admission::{HealthData, Limits};
-use crate::live::{Expect, Publisher};
+use crate::live::{Expect, Publisher, Voice};
 
-/// Ticks a second of its timestamps, and the bits that they have.
-const RATE: u64 = 90_000;
+/// Bits of a timestamp.
 const MASK: u64 = (1 << 33) - 1;
 
 /// A time of metadata is believed as far from the last unit's, ticks.
 const APART: i64 = 60 * 90_000;
-
-/// What is carried of the program.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sound {
-    Adts,
-    Latm,
-    Opus { channels: u8 },
-}
 
 /// Reads one publish session's transport stream.
 pub(super) struct TransportStream {
@@ -40,15 +32,9 @@ pub(super) struct TransportStream {
     demuxer: Demuxer,
     tracks: Tracks,
     video: Option<(u16, VideoCodec)>,
-    audio: Option<(u16, Sound)>,
-    adts: Adts,
-    latm: Latm,
-    /// The configuration that the sound's format was made of.
-    config: Option<[u8; 2]>,
-    /// When the next frame of sound is, where nothing says it.
-    next_sound: Option<u64>,
+    sounds: Vec<TsSound>,
     /// The program, as it was last told.
-    program: Program,
+    program: Arc<Program>,
     /// Timestamp and place of the last unit.
     newest: Option<(u64, Timestamp)>,
 }
@@ -60,19 +46,23 @@ fn composition(pts: u64, dts: u64) -> i64 {
 }
 
 impl TransportStream {
-    /// A session whose first unit stands at `start`, watched over by `checkup`.
-    pub(super) fn new(start: Timestamp, stream: String, checkup: Box<Checkup>, limits: Limits) -> Self {
+    /// A session whose first unit stands at `start`, watched over by `checkup`. Without `workers` sound that would have
+    /// to be encoded is left out.
+    pub(super) fn new(
+        start: Timestamp,
+        stream: String,
+        checkup: Box<Checkup>,
+        limits: Limits,
+        workers: Option<SoundWorkers>,
+    ) -> Self {
+        let tracks = Tracks::new(start, Clock::MPEG_TS, stream.clone(), checkup, limits);
         Self {
             demuxer: Demuxer::default(),
-            tracks: Tracks::new(start, Clock::MPEG_TS, stream.clone(), checkup, limits),
+            tracks: tracks.with_workers(workers),
             stream,
             video: None,
-            audio: None,
-            adts: Adts::default(),
-            latm: Latm::default(),
-            config: None,
-            next_sound: None,
-            program: Program::default(),
+            sounds: Vec::new(),
+            program: Arc::default(),
             newest: None,
         }
     }
@@ -135,43 +125,58 @@ impl TransportStream {
     }
 
     /// Chooses what is carried. What was, stays where it still is there.
-    fn program(&mut self, program: &Program, publisher: &mut Publisher) {
+    fn program(&mut self, program: &Arc<Program>, publisher: &mut Publisher) {
         let video = |coding| match coding {
             Coding::H264 => Some(VideoCodec::H264),
             Coding::Hevc => Some(VideoCodec::H265),
             _ => None,
         };
         let pictures = program.streams.iter().filter_map(|stream| Some((stream.pid, video(stream.coding)?)));
-        let sounds = program.streams.iter().filter_map(|stream| match stream.coding {
-            Coding::Adts => Some((stream.pid, Sound::Adts)),
-            Coding::Latm => Some((stream.pid, Sound::Latm)),
-            Coding::Opus => Some((stream.pid, Sound::Opus { channels: stream.channels })),
-            _ => None,
-        });
-        let picture = pictures.clone().find(|it| Some(*it) == self.video).or(pictures.clone().next());
-        let sound = sounds.clone().find(|it| Some(*it) == self.audio).or(sounds.clone().next());
-        if sound != self.audio {
-            let is_latm = matches!(sound, Some((_, Sound::Latm)));
-            self.adts = if is_latm { Adts::loas() } else { Adts::default() };
-            self.latm = Latm::default();
-            (self.config, self.next_sound) = (None, None);
-        }
+        self.video = pictures.clone().find(|it| Some(*it) == self.video).or(pictures.clone().next());
+        self.choose_sounds(program);
         for stream in &program.streams {
-            let carried = [picture.map(|it| it.0), sound.map(|it| it.0)].contains(&Some(stream.pid));
+            let heard = self.sounds.iter().any(|sound| sound.pid == stream.pid);
+            let carried = heard || self.video.is_some_and(|(pid, _)| pid == stream.pid);
             tracing::info!(stream = %self.stream, pid = stream.pid, coding = ?stream.coding, carried, "elementary stream");
         }
-        let other = program.streams.iter().map(|stream| stream.coding);
-        let other = other.filter(|coding| matches!(coding, Coding::MpegAudio | Coding::Ac3 | Coding::Eac3));
-        if let (None, Some(coding)) = (sound, other.into_iter().next()) {
-            tracing::warn!(stream = %self.stream, ?coding, "its sound is left out: set the encoder to AAC or Opus");
-        }
-        (self.video, self.audio) = (picture, sound);
-        self.program = program.clone();
+        self.program = Arc::clone(program);
         publisher.expect(Expect {
-            video: Some(picture.is_some()),
-            audio: Some(sound.is_some()),
+            video: Some(self.video.is_some()),
+            audio: Some(!self.sounds.is_empty()),
             ..Expect::default()
         });
+        let voices = self.sounds.iter().map(|it| Voice { number: it.number, language: it.language });
+        publisher.voices(voices.collect());
+    }
+
+    /// Those that stay keep their numbers, unless the first has gone: then the next one is the first.
+    fn choose_sounds(&mut self, program: &Program) {
+        let mut before = std::mem::take(&mut self.sounds);
+        let mut sounds: Vec<_> = program
+            .streams
+            .iter()
+            .filter_map(|stream| TsSound::new(stream, u8::MAX))
+            .take(MOST_FURTHER + 1)
+            .collect();
+        for sound in &mut sounds {
+            if let Some(at) = before.iter().position(|known| known.is_same(sound)) {
+                let language = sound.language;
+                *sound = before.swap_remove(at);
+                sound.language = language;
+            }
+        }
+        if !sounds.iter().any(|sound| sound.number == 0)
+            && let Some(first) = sounds.first_mut()
+        {
+            first.number = 0;
+        }
+        for index in 0..sounds.len() {
+            let free = (0..=u8::MAX).find(|number| sounds.iter().all(|sound| sound.number != *number));
+            let Some(sound) = sounds.get_mut(index).filter(|sound| sound.number == u8::MAX) else { continue };
+            sound.number = free.unwrap_or(u8::MAX);
+        }
+        sounds.sort_by_key(|sound| sound.number);
+        self.sounds = sounds;
     }
 
     fn unit(
@@ -192,12 +197,8 @@ impl TransportStream {
             if let Some(place) = self.tracks.picture(codec, sent, from_annex_b(&data), arrived, publisher)? {
                 self.newest = Some((dts, place));
             }
-        } else if let Some((_, sound)) = self.audio.filter(|(audio, _)| *audio == pid) {
-            match sound {
-                Sound::Adts => self.adts(times.pts, data, arrived, publisher)?,
-                Sound::Latm => self.latm(times.pts, data, arrived, publisher)?,
-                Sound::Opus { channels } => self.opus(channels, times.pts, data, arrived, publisher)?,
-            }
+        } else if let Some(index) = self.sounds.iter().position(|sound| sound.pid == pid) {
+            self.sound(index, times.pts, data, arrived, publisher)?;
         } else {
             let at = self.place(times.pts);
             let timed = match self.of(pid) {
@@ -212,116 +213,37 @@ impl TransportStream {
         Ok(())
     }
 
-    /// Frames of AAC. The time is the first one's that begins in these bytes (2.4.3.7).
-    fn adts(
-        &mut self,
-        pts: Option<u64>,
-        data: Bytes,
-        arrived: Instant,
-        publisher: &mut Publisher,
-    ) -> Result<(), Refusal> {
-        self.adts.push(data);
-        let mut said = pts;
-        while let Some(frame) = self.adts.next() {
-            if self.config != Some(frame.config) {
-                let format = aac::format(&Bytes::copy_from_slice(&frame.config))?;
-                self.tracks.set_audio(format, publisher);
-                self.config = Some(frame.config);
-            }
-            let Some(samples) = self.tracks.audio_format().map(|format| format.frame_samples) else {
-                return Ok(());
-            };
-            let at = if frame.begun_here { said.take().or(self.next_sound) } else { self.next_sound };
-            self.sound(at, samples, frame.payload, arrived, publisher);
-        }
-        Ok(())
-    }
-
-    /// Elements of LATM, each with one frame of AAC or several.
-    fn latm(
-        &mut self,
-        pts: Option<u64>,
-        data: Bytes,
-        arrived: Instant,
-        publisher: &mut Publisher,
-    ) -> Result<(), Refusal> {
-        self.adts.push(data);
-        let mut said = pts;
-        while let Some(element) = self.adts.next() {
-            let (config, frames) = match self.latm.element(&element.payload) {
-                Ok(read) => read,
-                Err(LatmError::NoConfig) => continue,
-                Err(error @ LatmError::Unsupported(_)) => {
-                    return Err(Refusal::AudioCodec(format!("LATM ({error})")));
-                }
-                Err(LatmError::Damaged) => {
-                    self.tracks.damaged(Kind::Audio, publisher);
-                    continue;
-                }
-            };
-            let format = aac::format(&config)?;
-            let samples = format.frame_samples;
-            self.tracks.set_audio(format, publisher);
-            for frame in frames {
-                let at = if element.begun_here { said.take().or(self.next_sound) } else { self.next_sound };
-                self.sound(at, samples, frame, arrived, publisher);
-            }
-        }
-        Ok(())
-    }
-
-    /// Opus access units, each with a control header in front.
-    fn opus(
-        &mut self,
-        channels: u8,
-        pts: Option<u64>,
-        mut data: Bytes,
-        arrived: Instant,
-        publisher: &mut Publisher,
-    ) -> Result<(), Refusal> {
-        if self.tracks.audio_format().is_none() {
-            self.tracks.set_audio(opus::format(&opus::header(channels.clamp(1, 2)))?, publisher);
-        }
-        let mut said = pts;
-        while let Some(packet) = opus::split_ts(&mut data) {
-            let Some(samples) = opus::samples(&packet) else {
-                self.tracks.damaged(Kind::Audio, publisher);
-                continue;
-            };
-            let at = said.take().or(self.next_sound);
-            self.sound(at, samples, packet, arrived, publisher);
-        }
-        Ok(())
-    }
-
     fn sound(
         &mut self,
-        at: Option<u64>,
-        samples: u32,
-        payload: Bytes,
+        index: usize,
+        pts: Option<u64>,
+        data: Bytes,
         arrived: Instant,
         publisher: &mut Publisher,
-    ) {
-        let rate = self.tracks.audio_format().map_or(0, |format| u64::from(format.sample_rate));
-        let Some((at, lasts)) = at.zip((u64::from(samples) * RATE).checked_div(rate)) else {
-            // Nothing ever said when.
-            return self.tracks.damaged(Kind::Audio, publisher);
-        };
-        self.next_sound = Some(at.wrapping_add(lasts) & MASK);
-        if let Some(place) = self.tracks.sound(at, samples, payload, arrived, publisher)
-            && self.video.is_none()
-        {
-            self.newest = Some((at, place));
+    ) -> Result<(), Refusal> {
+        let Some(sound) = self.sounds.get_mut(index) else { return Ok(()) };
+        let number = sound.number;
+        for heard in sound.read(pts, data)? {
+            match heard {
+                Heard::Format(format) => self.tracks.set_audio(number, format, publisher),
+                Heard::Damaged => self.tracks.damaged(Kind::Audio, publisher),
+                Heard::Frame { raw, samples, payload } => {
+                    let placed = self.tracks.sound(number, raw, samples, payload, arrived, publisher);
+                    if let Some(place) = placed.filter(|_| number == 0 && self.video.is_none()) {
+                        self.newest = Some((raw, place));
+                    }
+                }
+            }
         }
+        Ok(())
     }
 
     fn damaged(&mut self, pid: u16, publisher: &Publisher) {
         if self.video.is_some_and(|(video, _)| video == pid) {
             self.tracks.damaged(Kind::Video, publisher);
-        } else if self.audio.is_some_and(|(audio, _)| audio == pid) {
+        } else if let Some(sound) = self.sounds.iter_mut().find(|sound| sound.pid == pid) {
+            sound.lose();
             self.tracks.damaged(Kind::Audio, publisher);
-            self.adts.lose();
-            self.next_sound = None;
         }
     }
 }

@@ -7,6 +7,7 @@ use super::feed::{Arrived, Feed};
 use super::publisher::{Input, Role, Track};
 use super::run::Outcome;
 use super::snapshot::Phase;
+use super::sound::Missing;
 use super::stream::Stream;
 use super::switch::{self, GIVES_WAY, OnAir, State};
 use super::timed::Timed;
@@ -69,6 +70,13 @@ impl Stream {
                 }
                 Outcome::default()
             }
+            Input::Voices(voices) => {
+                let outcome = if through { self.run.voices(&voices) } else { Outcome::default() };
+                if let Some(feed) = self.slot(role) {
+                    feed.announced.voices = voices;
+                }
+                outcome
+            }
             Input::Format { track, format } => {
                 feed.format(track, &format);
                 if through { self.run.format(track, &format) } else { Outcome::default() }
@@ -79,7 +87,7 @@ impl Stream {
                 if !through {
                     return Outcome::default();
                 }
-                if track != Track::Audio && interrupted {
+                if matches!(track, Track::Video(_)) && interrupted {
                     return self.rejoin(role);
                 }
                 let placed = feed.placed(arrived);
@@ -129,9 +137,9 @@ impl Stream {
             return outcome;
         }
         outcome |= self.join();
-        let (video, audio) = self.silent(now);
-        let holding = (video || audio) && self.run.hold_due(video, audio).is_some();
-        outcome |= self.run.hold(video, audio);
+        let (video, sounds) = self.silent(now);
+        let holding = (video || !sounds.is_empty()) && self.run.hold_due(video, sounds).is_some();
+        outcome |= self.run.hold(video, sounds);
         outcome.changed |= holding != self.holding;
         self.holding = holding;
         outcome
@@ -147,7 +155,7 @@ impl Stream {
         }
         feed.join(seam);
         let (announced, profile) = (feed.announced.clone(), feed.profile.clone());
-        self.run.join(&profile, announced.expect);
+        self.run.join(&profile, announced.expect, &announced.voices);
         if let (Some(said), true) = (announced.said, begun) {
             // From where it is shown on.
             let at = seam.unwrap_or(said.at).max(said.at);
@@ -157,8 +165,9 @@ impl Stream {
         let video = announced.video.map(|video| (Track::Video(0), media::Format::Video(video)));
         let others =
             announced.others.into_iter().map(|(n, video)| (Track::Video(n), media::Format::Video(video)));
-        let audio = announced.audio.map(|audio| (Track::Audio, media::Format::Audio(audio)));
-        for (track, format) in video.into_iter().chain(others).chain(audio) {
+        let sounds =
+            announced.sounds.into_iter().map(|(n, audio)| (Track::Audio(n), media::Format::Audio(audio)));
+        for (track, format) in video.into_iter().chain(others).chain(sounds) {
             outcome |= self.run.format(track, &format);
         }
         outcome |= self.replay(role);
@@ -189,14 +198,22 @@ impl Stream {
     }
 
     /// Whether pictures and sound are to be held now.
-    fn silent(&self, now: Instant) -> (bool, bool) {
-        let Some(feed) = self.feed_on_air().filter(|feed| feed.joined) else { return (true, true) };
+    fn silent(&self, now: Instant) -> (bool, Missing) {
+        let Some(feed) = self.feed_on_air().filter(|feed| feed.joined) else { return (true, Missing::ALL) };
         let since = |at: Instant| now.saturating_duration_since(at);
         let all = since(feed.last_media()) >= self.held_after();
         let video = feed.announced.video.is_none()
             || since(feed.last_video) >= TRACK_HELD_AFTER.max(self.held_after());
-        let audio = feed.announced.audio.is_none() || since(feed.last_audio) >= TRACK_HELD_AFTER;
-        (all || video, all || audio)
+        if all {
+            return (true, Missing::ALL);
+        }
+        let mut sounds = Missing::default();
+        for (index, sound) in self.run.sounds.iter().enumerate() {
+            if !feed.has_sound(sound.from) || since(feed.last_sound(sound.from)) >= TRACK_HELD_AFTER {
+                sounds.insert(index);
+            }
+        }
+        (video, sounds)
     }
 
     /// There is an input besides the one on the air.
@@ -219,15 +236,16 @@ impl Stream {
             return self.next_of_slate();
         }
         let held = {
-            let (video, audio) = self.silent(now);
-            self.run.hold_due(video, audio)
+            let (video, sounds) = self.silent(now);
+            self.run.hold_due(video, sounds)
         };
         let feed = self.feed_on_air().filter(|feed| feed.joined);
         let silences = feed.into_iter().flat_map(|feed| {
             let all = feed.last_media() + self.held_after();
             let video = feed.last_video + TRACK_HELD_AFTER.max(self.held_after());
             let gives_way = self.has_another().then(|| feed.last_media() + GIVES_WAY);
-            [all, video, feed.last_audio + TRACK_HELD_AFTER].into_iter().chain(gives_way)
+            let sounds = self.run.sounds.iter().map(|sound| feed.last_sound(sound.from) + TRACK_HELD_AFTER);
+            [all, video].into_iter().chain(sounds).chain(gives_way)
         });
         silences.chain(self.slate_due_at()).filter(|at| *at > now).chain(held).min()
     }

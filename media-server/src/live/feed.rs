@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::publisher::{Expect, Input, Track};
 use super::snapshot::{Counters, SessionInfo};
+use super::sound::{self, Voice};
 use super::timed::Timed;
 
 /// Media kept for joining at most; a longer group of pictures is joined at its next keyframe.
@@ -37,7 +38,9 @@ pub(super) struct Arrived {
 pub(super) struct Announced {
     pub(super) expect: Expect,
     pub(super) video: Option<VideoFormat>,
-    pub(super) audio: Option<AudioFormat>,
+    /// Its sounds, by number, and what was said of them.
+    pub(super) sounds: Vec<(u8, AudioFormat)>,
+    pub(super) voices: Vec<Voice>,
     /// Further video tracks, by number.
     pub(super) others: Vec<(u8, VideoFormat)>,
     /// What it last said that holds until it says otherwise.
@@ -64,7 +67,8 @@ pub(super) struct Feed {
     kept_pictures: usize,
     since: Instant,
     pub(super) last_video: Instant,
-    pub(super) last_audio: Instant,
+    /// By number.
+    last_sounds: [Instant; sound::MOST],
     /// Media has flowed without a pause since then.
     stable_since: Instant,
     heard: bool,
@@ -93,7 +97,7 @@ impl Feed {
             kept_pictures: 0,
             since: now,
             last_video: now,
-            last_audio: now,
+            last_sounds: [now; sound::MOST],
             stable_since: now,
             heard: false,
         }
@@ -101,7 +105,17 @@ impl Feed {
 
     /// When it last sent media; when it came, if it has sent none.
     pub(super) fn last_media(&self) -> Instant {
-        self.last_video.max(self.last_audio)
+        self.last_sounds.iter().copied().fold(self.last_video, Instant::max)
+    }
+
+    /// When it last sent this sound; when it came, if it has sent none.
+    pub(super) fn last_sound(&self, number: u8) -> Instant {
+        self.last_sounds.get(usize::from(number)).copied().unwrap_or(self.since)
+    }
+
+    /// It has this sound.
+    pub(super) fn has_sound(&self, number: u8) -> bool {
+        self.announced.sounds.iter().any(|(known, _)| *known == number)
     }
 
     /// For how long it has sent media without a pause.
@@ -118,8 +132,11 @@ impl Feed {
                 announced.others.retain(|(known, _)| *known != n);
                 announced.others.push((n, video.clone()));
             }
-            (_, Format::Audio(audio)) => announced.audio = Some(audio.clone()),
-            (Track::Audio, Format::Video(_)) => return,
+            (Track::Audio(n), Format::Audio(audio)) => {
+                announced.sounds.retain(|(known, _)| *known != n);
+                announced.sounds.push((n, audio.clone()));
+            }
+            (Track::Audio(_), Format::Video(_)) | (Track::Video(_), Format::Audio(_)) => return,
         }
         // What is kept was made for the format before.
         self.forget();
@@ -132,7 +149,11 @@ impl Feed {
         }
         self.heard = true;
         match arrived.track {
-            Track::Audio => self.last_audio = arrived.at,
+            Track::Audio(number) => {
+                if let Some(last) = self.last_sounds.get_mut(usize::from(number)) {
+                    *last = arrived.at;
+                }
+            }
             Track::Video(_) => self.last_video = arrived.at,
         }
         let source_key = arrived.track == Track::Video(0) && arrived.unit.keyframe;
@@ -143,7 +164,7 @@ impl Feed {
             self.forget();
         }
         let begun = self.has_keyframe() || source_key;
-        if begun || arrived.track == Track::Audio {
+        if begun || is_sound(arrived) {
             self.kept_bytes += arrived.unit.payload.len();
             self.kept_pictures += usize::from(arrived.track == Track::Video(0));
             self.kept.push_back(arrived.clone());
@@ -159,7 +180,7 @@ impl Feed {
         self.kept_pictures = 0;
         let bytes = &mut self.kept_bytes;
         self.kept.retain(|kept| {
-            let stays = kept.track == Track::Audio && kept.unit.pts + kept.unit.duration > at;
+            let stays = is_sound(kept) && kept.unit.pts + kept.unit.duration > at;
             if !stays {
                 *bytes = bytes.saturating_sub(kept.unit.payload.len());
             }
@@ -196,7 +217,7 @@ impl Feed {
     /// It can be joined now: it has a keyframe, or has no picture and is not going to have one.
     pub(super) fn is_joinable(&self) -> bool {
         let sound_only = self.announced.video.is_none()
-            && self.announced.audio.is_some()
+            && !self.announced.sounds.is_empty()
             && self.heard
             && (self.announced.expect.video == Some(false) || self.since.elapsed() >= SOUND_ALONE);
         self.has_keyframe() || sound_only
@@ -228,4 +249,8 @@ impl Feed {
         let behind = seam.zip(first).map_or(Span::ZERO, |(seam, first)| seam - first);
         self.offset = if (Span::ZERO..=MOST_OFFSET).contains(&behind) { behind } else { Span::ZERO };
     }
+}
+
+fn is_sound(arrived: &Arrived) -> bool {
+    matches!(arrived.track, Track::Audio(_))
 }

@@ -31,12 +31,14 @@ impl Run {
         arrived: Option<Instant>,
     ) -> Outcome {
         match track {
-            publisher::Track::Audio => {
-                if std::mem::take(&mut self.sound_joins) {
-                    self.silence_until(unit.pts);
+            publisher::Track::Audio(number) => {
+                let mut outcome = Outcome::default();
+                for index in 0..self.sounds.len() {
+                    if self.sounds[index].from == number {
+                        outcome |= self.frame(index, unit.clone());
+                    }
                 }
-                let placed = self.audio_splice.place(unit);
-                placed.map_or_else(Outcome::default, |unit| self.audio(unit))
+                outcome
             }
             publisher::Track::Video(0) => {
                 let placed = self.source.splice.place(unit);
@@ -91,25 +93,38 @@ impl Run {
         outcome
     }
 
-    pub(super) fn audio(&mut self, unit: AccessUnit) -> Outcome {
+    /// A frame for the sound at this place.
+    pub(super) fn frame(&mut self, index: usize, unit: AccessUnit) -> Outcome {
+        if std::mem::take(&mut self.sounds[index].joins) {
+            self.silence_until(index, unit.pts);
+        }
+        let placed = self.sounds[index].splice.place(unit);
+        placed.map_or_else(Outcome::default, |unit| self.audio(index, unit))
+    }
+
+    pub(super) fn audio(&mut self, index: usize, unit: AccessUnit) -> Outcome {
         let pts = unit.pts;
-        self.held_audio.push_back(unit);
-        let first = self.held_audio.front().map_or(pts, |u| u.pts);
-        if !self.open {
+        let held = &mut self.sounds[index].held;
+        held.push_back(unit);
+        let first = held.front().map_or(pts, |u| u.pts);
+        if index > 0 {
+            self.sounds[index].bound();
+        } else if !self.open {
             let no_video = self.expect.video == Some(false) || self.source.format.is_none();
             let waited = pts - first >= AUDIO_ONLY_AFTER;
             if no_video && (self.expect.video == Some(false) || waited) {
                 self.start(first);
             } else {
                 // Video is on its way: keep only what could still be beside its first keyframe.
-                while self.held_audio.front().is_some_and(|u| pts - u.pts > AUDIO_HOLD) {
-                    self.held_audio.pop_front();
+                while self.sounds[0].held.front().is_some_and(|u| pts - u.pts > AUDIO_HOLD) {
+                    self.sounds[0].held.pop_front();
                 }
                 return Outcome::default();
             }
         }
-        if let Some(unit) = self.held_audio.back() {
-            self.tap.audio(self.source_audio.as_ref(), unit);
+        let sound = &self.sounds[index];
+        if let Some(unit) = sound.held.back().filter(|_| index == 0) {
+            self.tap.audio(sound.format.as_ref(), unit);
         }
         let mut outcome = self.release_audio();
         outcome |= self.settle();
@@ -120,8 +135,10 @@ impl Run {
     fn start(&mut self, at: Timestamp) {
         self.open = true;
         self.begin_grace(READY_GRACE);
-        while self.held_audio.front().is_some_and(|u| u.pts + u.duration.half() < at) {
-            self.held_audio.pop_front();
+        for sound in &mut self.sounds {
+            while sound.held.front().is_some_and(|u| u.pts + u.duration.half() < at) {
+                sound.held.pop_front();
+            }
         }
     }
 
@@ -177,13 +194,13 @@ impl Run {
         if !self.open {
             return outcome;
         }
-        let newest = self.held_audio.back().map(|u| u.pts);
+        let newest = self.sounds[0].held.back().map(|u| u.pts);
         if let (Some(newest), true) = (newest, self.source.format.is_some()) {
             while let Some(edge) = self.clock.idle(newest) {
                 outcome |= self.edge(edge);
             }
         }
-        while let Some(unit) = self.held_audio.front() {
+        while let Some(unit) = self.sounds[0].held.front() {
             if self.source.format.is_none() {
                 if let Some(edge) = self.clock.observe(unit) {
                     outcome |= self.edge(edge);
@@ -192,8 +209,15 @@ impl Run {
                 // Bounded: where video stays away, `idle` above moves the clock on.
                 break;
             }
-            let Some(unit) = self.held_audio.pop_front() else { break };
-            outcome |= push(self.audio.as_mut(), unit).outcome;
+            let sound = &mut self.sounds[0];
+            let Some(unit) = sound.held.pop_front() else { break };
+            outcome |= push(sound.track.as_mut(), unit).outcome;
+        }
+        let known = self.clock.known_until();
+        for sound in self.sounds.iter_mut().skip(1) {
+            while let Some(unit) = sound.held.pop_front_if(|unit| unit.pts + unit.duration <= known) {
+                outcome |= push(sound.track.as_mut(), unit).outcome;
+            }
         }
         outcome
     }

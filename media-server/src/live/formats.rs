@@ -1,7 +1,7 @@
 //! How a run's tracks decode, and which rungs are made of them.
 
 use media::ladder;
-use media::{AudioFormat, Format, VideoFormat};
+use media::{Format, VideoFormat};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,8 +17,9 @@ impl Run {
         match (track, format) {
             (publisher::Track::Video(0), Format::Video(video)) => self.video_format(video),
             (publisher::Track::Video(number), Format::Video(video)) => self.other_format(number, video),
-            (_, Format::Audio(audio)) => self.audio_format(audio),
-            (publisher::Track::Audio, Format::Video(_)) => Outcome::default(),
+            (publisher::Track::Audio(number), Format::Audio(audio)) => self.audio_format(number, audio),
+            (publisher::Track::Audio(_), Format::Video(_))
+            | (publisher::Track::Video(_), Format::Audio(_)) => Outcome::default(),
         }
     }
 
@@ -30,24 +31,6 @@ impl Run {
             self.interrupt();
         }
         self.source.format = Some(video.clone());
-        Outcome { changed: true }
-    }
-
-    fn audio_format(&mut self, audio: &AudioFormat) -> Outcome {
-        if self.source_audio.as_ref() == Some(audio) {
-            return Outcome::default();
-        }
-        if self.source_audio.is_some() {
-            self.interrupt();
-        }
-        self.source_audio = Some(audio.clone());
-        let format = Format::Audio(audio.clone());
-        if let Some(track) = &mut self.audio {
-            track.set_format(format);
-        } else {
-            let declared = self.expect.audio_bitrate.unwrap_or(0);
-            self.audio = Some(Track::new("audio", self.packager(), format, declared, true));
-        }
         Outcome { changed: true }
     }
 
@@ -99,12 +82,11 @@ impl Run {
     /// Sound beside the last pictures belongs before the discontinuity, silence where another's sound is to come.
     fn finish_sound(&mut self) {
         let Some(seam) = self.source.splice.end() else { return };
-        if self.sound_joins {
-            self.silence_until(seam);
-        }
-        let before = self.held_audio.partition_point(|unit| unit.pts + unit.duration.half() <= seam);
-        for unit in self.held_audio.drain(..before) {
-            push(self.audio.as_mut(), unit);
+        for index in 0..self.sounds.len() {
+            if self.sounds[index].joins {
+                self.silence_until(index, seam);
+            }
+            self.sounds[index].finish(seam);
         }
     }
 

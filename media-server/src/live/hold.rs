@@ -6,25 +6,27 @@
 
 use std::time::Instant;
 
-use media::{AccessUnit, Span, Timestamp, silence};
+use media::{AccessUnit, Span, Timestamp};
 
 use super::publisher::Track;
 use super::run::{Outcome, Run};
+use super::sound::Missing;
 
 /// The most that is made up for at once; a machine that slept longer has a gap.
 const MOST_AT_ONCE: Span = Span::from_millis(5_000);
 
 impl Run {
     /// When the next held picture or silence is due. None: there is nothing to hold.
-    pub(super) fn hold_due(&self, video: bool, audio: bool) -> Option<Instant> {
+    pub(super) fn hold_due(&self, video: bool, sounds: Missing) -> Option<Instant> {
         let picture = self.source.splice.end().filter(|_| video && self.source.keyframe.is_some());
-        let sound = self.audio_splice.end().filter(|_| audio && self.audio.is_some());
-        let due = [picture, sound].into_iter().flatten().min();
+        let missing = self.sounds.iter().enumerate().filter(|(index, _)| sounds.contains(*index));
+        let heard = missing.filter(|(_, sound)| sound.track.is_some());
+        let due = heard.filter_map(|(_, sound)| sound.splice.end()).chain(picture).min();
         due.filter(|_| self.open).map(|at| self.instant(at))
     }
 
     /// Holds up to the stream's time of this moment.
-    pub(super) fn hold(&mut self, video: bool, audio: bool) -> Outcome {
+    pub(super) fn hold(&mut self, video: bool, sounds: Missing) -> Outcome {
         let mut outcome = Outcome::default();
         if !self.open {
             return outcome;
@@ -34,19 +36,15 @@ impl Run {
             outcome |= self.hold_source(now);
             outcome |= self.hold_others(now);
         }
-        if audio {
-            outcome |= self.hold_sound(now);
-        }
+        outcome |= self.hold_sounds(sounds, now);
         outcome
     }
 
-    /// Holds what a slate does not have: further tracks, and sound where it is `silent`.
-    pub(super) fn hold_beside_source(&mut self, silent: bool) -> Outcome {
+    /// Holds what a slate does not have: further tracks, and these sounds.
+    pub(super) fn hold_beside_source(&mut self, sounds: Missing) -> Outcome {
         let now = self.now();
         let mut outcome = self.hold_others(now);
-        if silent {
-            outcome |= self.hold_sound(now);
-        }
+        outcome |= self.hold_sounds(sounds, now);
         outcome
     }
 
@@ -83,30 +81,24 @@ impl Run {
         outcome
     }
 
-    fn hold_sound(&mut self, now: Timestamp) -> Outcome {
+    fn hold_sounds(&mut self, sounds: Missing, now: Timestamp) -> Outcome {
         let mut outcome = Outcome::default();
-        let Some(frame) = self.silent_frame() else { return outcome };
-        for silent in repeat(&frame, self.audio_splice.end(), now, frame.duration) {
-            if let Some(silent) = self.audio_splice.place(silent) {
-                outcome |= self.audio(silent);
-            }
+        for index in (0..self.sounds.len()).filter(|index| sounds.contains(*index)) {
+            outcome |= self.hold_sound(index, now);
         }
         outcome
     }
 
-    /// Silence up to the sound of a publisher that is joined: what lies between, or it is a hole.
-    pub(super) fn silence_until(&mut self, joined: Timestamp) {
-        if let Some(frame) = self.silent_frame().filter(|_| self.open) {
-            // Within half a frame of it.
-            self.hold_sound(joined - frame.duration.half());
+    pub(super) fn hold_sound(&mut self, index: usize, now: Timestamp) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Some(sound) = self.sounds.get_mut(index) else { return outcome };
+        let Some(frame) = sound.silent_frame() else { return outcome };
+        let silence = repeat(&frame, sound.splice.end(), now, frame.duration);
+        let placed: Vec<_> = silence.into_iter().filter_map(|silent| sound.splice.place(silent)).collect();
+        for silent in placed {
+            outcome |= self.audio(index, silent);
         }
-    }
-
-    fn silent_frame(&self) -> Option<AccessUnit> {
-        let format = self.source_audio.as_ref()?;
-        let duration = Span::from_ticks(i64::from(format.frame_samples), format.sample_rate);
-        let payload = silence::frame(format)?;
-        Some(AccessUnit { dts: Timestamp::ZERO, pts: Timestamp::ZERO, duration, keyframe: true, payload })
+        outcome
     }
 }
 

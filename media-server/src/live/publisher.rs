@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use media::{AccessUnit, Format, Kind, Timestamp};
+use media::{AccessUnit, AudioFormat, Format, Kind, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::snapshot::{Counters, SessionInfo};
+use super::sound::Voice;
 use super::timed::Timed;
 use std::sync::Arc;
 
@@ -27,8 +28,8 @@ pub enum Role {
 /// A track of a publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Track {
-    /// Its sound.
-    Audio,
+    /// Its sounds: 0 is the first, others are in other languages.
+    Audio(u8),
     /// Its pictures: 0 is the source, others are further renditions that it sends itself.
     Video(u8),
 }
@@ -36,7 +37,7 @@ pub enum Track {
 impl From<Kind> for Track {
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::Audio => Self::Audio,
+            Kind::Audio => Self::Audio(0),
             Kind::Video => Self::Video(0),
         }
     }
@@ -64,6 +65,7 @@ pub(super) enum Input {
     Unit { track: Track, unit: AccessUnit, arrived: Instant },
     Expect(Expect),
     Timed(Timed),
+    Voices(Vec<Voice>),
 }
 
 /// What the publisher announced before its media (RTMP `onMetaData`); `None` where it did not say.
@@ -77,6 +79,42 @@ pub struct Expect {
     pub video_bitrate: Option<u32>,
     /// Bits a second of the audio, where announced.
     pub audio_bitrate: Option<u32>,
+}
+
+/// Gives one sound to a publisher's stream: see [`Publisher::inlet`].
+#[derive(Clone, Debug)]
+pub struct Inlet {
+    inputs: mpsc::Sender<Input>,
+    counters: Arc<Counters>,
+    number: u8,
+}
+
+impl Inlet {
+    /// How the frames that follow decode. False: the stream is gone.
+    pub fn format(&self, format: AudioFormat) -> bool {
+        self.send(Input::Format { track: Track::Audio(self.number), format: Format::Audio(format) })
+    }
+
+    /// One frame. False: the stream is gone.
+    pub fn frame(&self, unit: AccessUnit) -> bool {
+        Counters::add(&self.counters.audio_units, 1);
+        self.send(Input::Unit { track: Track::Audio(self.number), unit, arrived: Instant::now() })
+    }
+
+    /// Resolves when the stream has gone.
+    pub async fn closed(&self) {
+        self.inputs.closed().await;
+    }
+
+    fn send(&self, input: Input) -> bool {
+        match self.inputs.try_send(input) {
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                Counters::add(&self.counters.dropped, 1);
+                true
+            }
+            sent => sent.is_ok(),
+        }
+    }
 }
 
 /// The stream's one publisher.
@@ -94,6 +132,12 @@ impl Publisher {
     /// Where on the stream's timeline this session's media begins.
     pub fn start(&self) -> Timestamp {
         self.start
+    }
+
+    /// A way by which another task gives one of this publisher's sounds. The session goes on as long as one of them or
+    /// the publisher is there.
+    pub fn inlet(&self, number: u8) -> Inlet {
+        Inlet { inputs: self.inputs.clone(), counters: Arc::clone(&self.counters), number }
     }
 
     /// Counters to add to.
@@ -123,6 +167,21 @@ impl Publisher {
         self.send(Input::Format { track: format.kind().into(), format });
     }
 
+    /// Which sounds it has, all of them; without a word one, in no language that is known.
+    pub fn voices(&mut self, voices: Vec<Voice>) {
+        self.send(Input::Voices(voices));
+    }
+
+    /// How a sound decodes from its next frame on, by its number.
+    pub fn sound_format(&mut self, number: u8, format: AudioFormat) {
+        self.send(Input::Format { track: Track::Audio(number), format: Format::Audio(format) });
+    }
+
+    /// One frame of a sound.
+    pub fn sound(&mut self, number: u8, unit: AccessUnit, arrived: Instant) {
+        self.pass(Track::Audio(number), unit, arrived);
+    }
+
     /// How a further video track decodes. Track 0 is [`Self::format`]'s.
     pub fn track_format(&mut self, number: u8, format: Format) {
         self.send(Input::Format { track: Track::Video(number), format });
@@ -141,7 +200,7 @@ impl Publisher {
     fn pass(&mut self, track: Track, unit: AccessUnit, arrived: Instant) {
         let counter = match track {
             Track::Video(_) => &self.counters.video_units,
-            Track::Audio => &self.counters.audio_units,
+            Track::Audio(_) => &self.counters.audio_units,
         };
         Counters::add(counter, 1);
         Counters::add(&self.counters.bytes, unit.payload.len() as u64);

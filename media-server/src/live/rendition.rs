@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use media::{AccessUnit, Format, packager::Packager, playlist::MediaPlaylist, playlist::Report};
+use media::{AccessUnit, Format, Language, packager::Packager, playlist::MediaPlaylist, playlist::Report};
 use tokio::sync::{broadcast, watch};
 
 use super::run::Outcome;
@@ -75,6 +75,8 @@ pub struct Rendition {
     pub format: Format,
     /// Bits a second that it was asked or announced to have; 0 where unknown.
     pub declared_bitrate: u32,
+    /// The language of its sound, where it is known.
+    pub language: Option<Language>,
     /// True for the rung that carries the publisher's own bits.
     pub passthrough: bool,
     view: watch::Receiver<Arc<View>>,
@@ -127,6 +129,7 @@ impl Track {
             report_uri: format!("../{name}/index.m3u8").into(),
             format,
             declared_bitrate,
+            language: None,
             passthrough,
             view,
             units: Arc::default(),

@@ -9,7 +9,7 @@ use media::ladder::{self, Profile};
 use media::packager::{Packager, PackagerConfig};
 use media::playlist::DateRange;
 use media::segmenter::{Edge, GopClock};
-use media::splice::{AudioSplice, VideoSplice};
+use media::splice::VideoSplice;
 use media::{AccessUnit, AudioFormat, Timestamp, VideoFormat};
 use tokio::sync::mpsc;
 
@@ -18,6 +18,7 @@ use super::flow::push;
 use super::publisher::Expect;
 use super::rendition::{Rendition, Track};
 use super::rung::{RungEvent, RungFactory, RungSink};
+use super::sound::{Sound, Voice};
 use super::tap::Tap;
 use crate::metrics::Metrics;
 
@@ -109,12 +110,12 @@ pub(super) struct Run {
     pub(super) passthrough: Option<Track>,
     pub(super) others: Vec<Other>,
     pub(super) rungs: Vec<RungTrack>,
-    pub(super) audio: Option<Track>,
-    pub(super) source_audio: Option<AudioFormat>,
-    pub(super) audio_splice: AudioSplice,
-    pub(super) held_audio: VecDeque<AccessUnit>,
-    /// Another publisher's sound is to come: up to its first frame there is silence.
-    pub(super) sound_joins: bool,
+    /// The first is there from the beginning.
+    pub(super) sounds: Vec<Sound>,
+    /// How the sounds of the publisher on the air decode, by number.
+    pub(super) sound_formats: Vec<(u8, AudioFormat)>,
+    /// A sound that has been shown is said to be in another language.
+    pub(super) renamed: bool,
     /// Media flows; before, units wait for the first keyframe.
     pub(super) open: bool,
     pub(super) ready_by: Option<Instant>,
@@ -161,11 +162,9 @@ impl Run {
             passthrough: None,
             others: Vec::new(),
             rungs: Vec::new(),
-            audio: None,
-            source_audio: None,
-            audio_splice: AudioSplice::default(),
-            held_audio: VecDeque::new(),
-            sound_joins: false,
+            sounds: vec![Sound::default()],
+            sound_formats: Vec::new(),
+            renamed: false,
             open: false,
             ready_by: None,
             ready: false,
@@ -209,8 +208,9 @@ impl Run {
 
     /// Another publisher is taken in, with its ladder and what it announced. Where its formats are those of before,
     /// the playlists go on as if nothing had happened.
-    pub(super) fn join(&mut self, profile: &Profile, expect: Expect) {
+    pub(super) fn join(&mut self, profile: &Profile, expect: Expect, voices: &[Voice]) {
         self.expect = expect;
+        self.join_sounds(voices);
         if self.profile != *profile {
             self.profile = profile.clone();
         }
@@ -223,7 +223,9 @@ impl Run {
 
     /// The present publisher's pictures follow on something else: they begin with a keyframe.
     pub(super) fn rejoin(&mut self) {
-        self.sound_joins = true;
+        for sound in &mut self.sounds {
+            sound.joins = true;
+        }
         for source in self.sources_mut() {
             source.splice.join();
             source.interrupted = false;
@@ -243,9 +245,11 @@ impl Run {
 
     /// The run is over for good: what is on its way is closed and shown.
     pub(super) fn end(&mut self) {
-        for unit in std::mem::take(&mut self.held_audio) {
-            if self.open {
-                push(self.audio.as_mut(), unit);
+        for sound in &mut self.sounds {
+            for unit in std::mem::take(&mut sound.held) {
+                if self.open {
+                    push(sound.track.as_mut(), unit);
+                }
             }
         }
         self.stop_encoder();
@@ -275,19 +279,14 @@ impl Run {
             .cloned()
     }
 
-    pub(super) fn audio_rendition(&self) -> Option<Rendition> {
-        self.audio.as_ref().filter(|t| t.published).map(|t| t.rendition.clone())
-    }
-
     /// Checks whether the multivariant playlist may go out: everything planned has media, or has had its time.
     pub(super) fn settle(&mut self) -> Outcome {
         if self.ready || !self.open {
             return Outcome::default();
         }
-        let audio_settled = match (&self.audio, self.expect.audio) {
-            (Some(track), _) => track.published,
-            (None, expected) => expected == Some(false),
-        };
+        let has_sound = |sound: &Sound| sound.track.as_ref().is_some_and(|track| track.published);
+        let silent = self.expect.audio == Some(false) && self.first_sound().is_none();
+        let audio_settled = silent || self.sounds.iter().all(has_sound);
         let source_settled = self.passthrough.as_ref().is_none_or(|t| t.published);
         let others_settled = self.others.iter().all(|other| other.track.published);
         let rungs_settled = self.rungs.iter().all(|r| r.track.as_ref().is_some_and(|t| t.published));
@@ -301,13 +300,15 @@ impl Run {
     fn tracks(&self) -> impl Iterator<Item = &Track> {
         let others = self.others.iter().map(|other| &other.track);
         let rungs = self.rungs.iter().filter_map(|r| r.track.as_ref());
-        self.passthrough.iter().chain(others).chain(rungs).chain(&self.audio)
+        let sounds = self.sounds.iter().filter_map(|sound| sound.track.as_ref());
+        self.passthrough.iter().chain(others).chain(rungs).chain(sounds)
     }
 
     pub(super) fn tracks_mut(&mut self) -> impl Iterator<Item = &mut Track> {
         let others = self.others.iter_mut().map(|other| &mut other.track);
         let rungs = self.rungs.iter_mut().filter_map(|r| r.track.as_mut());
-        self.passthrough.iter_mut().chain(others).chain(rungs).chain(&mut self.audio)
+        let sounds = self.sounds.iter_mut().filter_map(|sound| sound.track.as_mut());
+        self.passthrough.iter_mut().chain(others).chain(rungs).chain(sounds)
     }
 
     pub(super) fn sources_mut(&mut self) -> impl Iterator<Item = &mut Source> {

@@ -93,7 +93,7 @@ impl Showing {
             let picture = self.picture();
             match self.frame.map(|frame| (frame, self.sound_at(frame))) {
                 Some((frame, at)) if at < picture.pts => {
-                    due.push((Track::Audio, self.sound(frame, at)));
+                    due.push((Track::Audio(0), self.sound(frame, at)));
                     self.sounds = self.sounds.saturating_add(1);
                 }
                 _ => {
@@ -192,7 +192,7 @@ mod tests {
         let mut showing = Showing::begin(Arc::new(odd), ms(0), Some(&sound())).unwrap();
         let mut last = None;
         for (track, unit) in (0..600).flat_map(|n| showing.due(ms(n * 20))) {
-            if track == Track::Audio {
+            if track == Track::Audio(0) {
                 assert_eq!(last.map_or(ms(0), |at: Timestamp| at + Span::from_millis(20)), unit.pts);
                 last = Some(unit.pts);
                 let said = i64::from(unit.payload[0]) * 20;

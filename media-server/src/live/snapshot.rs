@@ -110,8 +110,8 @@ pub struct Snapshot {
     pub video: Vec<Rendition>,
     /// A pass-through rung that new viewers are no longer offered, kept for those who watch it.
     pub retired: Option<Rendition>,
-    /// The audio rendition, where there is one.
-    pub audio: Option<Rendition>,
+    /// Renditions of sound with media: the first is played unless a viewer says otherwise.
+    pub audio: Vec<Rendition>,
     /// Every listed segment starts with an IDR.
     pub independent: bool,
     /// Wished rungs that are not there, with the reason.

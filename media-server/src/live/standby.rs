@@ -8,6 +8,7 @@ use media::{Format, Span};
 use super::publisher::Track;
 use super::run::Outcome;
 use super::slate::{Showing, SlateCell, SlateFactory, SlateRequest};
+use super::sound::Missing;
 use super::stream::Stream;
 
 /// Frames a second where the source names no rate, or one that no picture has: its parameter sets may say anything.
@@ -58,7 +59,7 @@ impl Stream {
             height: video.height,
             frame_rate: video.frame_rate.filter(|rate| is_real(*rate)).unwrap_or(RATE),
             bitrate: self.run.expect.video_bitrate.unwrap_or(0),
-            sound: self.run.source_audio.as_ref().map(|audio| (audio.sample_rate, audio.channels)),
+            sound: self.run.first_sound().map(|audio| (audio.sample_rate, audio.channels)),
         };
         let another = |(asked, _, at): &(SlateRequest, _, Instant)| *asked != request && at.elapsed() >= PACE;
         if self.standby.asked.as_ref().is_none_or(another) {
@@ -85,7 +86,7 @@ impl Stream {
         let now = self.run.now();
         let base = self.run.source.splice.end().filter(|end| now - *end < SEAM).unwrap_or(now);
         let format = Format::Video(slate.video.clone());
-        self.standby.showing = Showing::begin(slate, base, self.run.source_audio.as_ref());
+        self.standby.showing = Showing::begin(slate, base, self.run.first_sound());
         self.run.rejoin();
         self.run.format(Track::Video(0), &format)
     }
@@ -93,12 +94,17 @@ impl Stream {
     /// Gives what is due of it; silence and held pictures for the tracks that it does not have.
     pub(super) fn show_slate(&mut self) -> Outcome {
         let Some(showing) = &mut self.standby.showing else { return Outcome::default() };
-        let (now, silent) = (self.run.now(), !showing.has_sound());
+        let now = self.run.now();
+        let missing = if showing.has_sound() { Missing::FURTHER } else { Missing::ALL };
         let mut outcome = Outcome::default();
         for (track, unit) in showing.due(now) {
-            outcome |= self.run.unit(track, unit, None);
+            // Its sound is made for the first one, and decodes as no other.
+            outcome |= match track {
+                Track::Audio(_) => self.run.frame(0, unit),
+                Track::Video(_) => self.run.unit(track, unit, None),
+            };
         }
-        outcome |= self.run.hold_beside_source(silent);
+        outcome |= self.run.hold_beside_source(missing);
         outcome
     }
 

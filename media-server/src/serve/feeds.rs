@@ -126,7 +126,7 @@ impl Ears {
             }
         };
         open(&mut self.video, find(snapshot, rung));
-        open(&mut self.audio, snapshot.audio.as_ref());
+        open(&mut self.audio, snapshot.audio.first());
         formats
     }
 }

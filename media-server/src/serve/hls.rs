@@ -225,25 +225,16 @@ fn reports<'a>(snapshot: &'a Snapshot, own: &Rendition) -> Vec<Report<'a>> {
         .collect()
 }
 
-/// The multivariant playlist: every video rung with the one audio group, or the audio alone.
+/// The multivariant playlist: every video rung with the one group of sounds, or the first sound alone.
 fn multivariant(snapshot: &Snapshot) -> String {
-    let audio = snapshot.audio.as_ref().map(|r| (r, rates(r, 0)));
-    let audio_codec = audio.as_ref().map(|(r, _)| r.format.codec().to_owned());
-    let (audio_peak, audio_average) = audio.as_ref().map_or((0, 0), |(_, rates)| *rates);
-    let group = audio.as_ref().map(|(r, _)| {
-        let channels = match &r.format {
-            Format::Audio(a) => a.channels,
-            Format::Video(_) => 2,
-        };
-        AudioRendition {
-            group: "audio".into(),
-            name: "Audio".into(),
-            language: None,
-            channels: Some(channels),
-            default: true,
-            uri: "audio/index.m3u8".into(),
-        }
-    });
+    // A player that changes from one sound to another stays within what was announced: the most of any.
+    let all_rates = || snapshot.audio.iter().map(|r| rates(r, 0));
+    let audio_peak = all_rates().map(|(peak, _)| peak).max().unwrap_or(0);
+    let audio_average = all_rates().map(|(_, average)| average).max().unwrap_or(0);
+    let mut audio_codecs: Vec<String> = snapshot.audio.iter().map(|r| r.format.codec().to_owned()).collect();
+    audio_codecs.sort();
+    audio_codecs.dedup();
+    let group: Vec<_> = snapshot.audio.iter().enumerate().map(|(index, r)| sound(index, r)).collect();
     let mut variants: Vec<Variant> = snapshot
         .video
         .iter()
@@ -254,26 +245,49 @@ fn multivariant(snapshot: &Snapshot) -> String {
                 uri: format!("{}/index.m3u8", r.name),
                 bandwidth: peak + audio_peak,
                 average: average + audio_average,
-                codecs: std::iter::once(format.codec.clone()).chain(audio_codec.clone()).collect(),
+                codecs: std::iter::once(format.codec.clone()).chain(audio_codecs.clone()).collect(),
                 resolution: Some((format.width, format.height)),
                 frame_rate: frame_rate(r, format),
-                audio_group: group.as_ref().map(|g| g.group.clone()),
+                audio_group: group.first().map(|g| g.group.clone()),
             })
         })
         .collect();
-    if let (true, Some(codec)) = (variants.is_empty(), audio_codec) {
+    if let (true, Some(first)) = (variants.is_empty(), snapshot.audio.first()) {
+        // One sound needs no group; several are chosen from.
+        let group = if group.len() > 1 { group } else { Vec::new() };
         variants.push(Variant {
-            uri: "audio/index.m3u8".into(),
+            uri: format!("{}/index.m3u8", first.name),
             bandwidth: audio_peak,
             average: audio_average,
-            codecs: vec![codec],
+            codecs: audio_codecs,
             resolution: None,
             frame_rate: None,
-            audio_group: None,
+            audio_group: group.first().map(|g| g.group.clone()),
         });
-        return playlist::multivariant(&variants, &[], snapshot.independent);
+        return playlist::multivariant(&variants, &group, snapshot.independent);
     }
-    playlist::multivariant(&variants, group.as_slice(), snapshot.independent)
+    playlist::multivariant(&variants, &group, snapshot.independent)
+}
+
+/// A sound of the group; the first is played unless the viewer says otherwise.
+fn sound(index: usize, rendition: &Rendition) -> AudioRendition {
+    let channels = match &rendition.format {
+        Format::Audio(audio) => audio.channels,
+        Format::Video(_) => 2,
+    };
+    let name = match rendition.language {
+        Some(language) => language.name().to_owned(),
+        None if index == 0 => "Audio".to_owned(),
+        None => format!("Audio {}", index + 1),
+    };
+    AudioRendition {
+        group: "audio".into(),
+        name,
+        language: rendition.language.map(|language| language.tag().to_owned()),
+        channels: Some(channels),
+        default: index == 0,
+        uri: format!("{}/index.m3u8", rendition.name),
+    }
 }
 
 /// Peak and average bits a second to announce: what was measured, and before there is enough of it what was asked

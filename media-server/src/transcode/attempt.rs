@@ -260,7 +260,7 @@ impl Collector<'_> {
                 self.settle(rung);
                 self.refill();
             }
-            // A slate's; no worker of a ladder says it.
+            // Of a slate or a sound; no worker of a ladder says it.
             FromWorker::Sound { .. } => {}
             FromWorker::Error { fatal, text } => return Err(Fault::Said { fatal, text }),
         }

@@ -8,7 +8,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use media::{AccessUnit, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{SlateSpec, TranscodeSpec};
+use super::spec::{SlateSpec, SoundSpec, TranscodeSpec};
 
 /// Bytes in front of each body.
 pub(super) const HEAD: usize = 5;
@@ -29,6 +29,7 @@ const START: u8 = 1;
 const SOURCE: u8 = 2;
 const SLATE: u8 = 3;
 const FILE: u8 = 4;
+const ENCODE_SOUND: u8 = 5;
 const READY: u8 = 16;
 const FORMAT: u8 = 17;
 const UNIT: u8 = 18;
@@ -80,6 +81,8 @@ pub(super) enum ToWorker {
     Slate(Box<SlateSpec>),
     /// The file, or its next part.
     File(Bytes),
+    /// First message of a third job: sound to be encoded as AAC. Its frames follow as source units.
+    Sound(Box<SoundSpec>),
 }
 
 /// Worker to daemon.
@@ -89,7 +92,7 @@ pub(super) enum FromWorker {
     Ready,
     /// A rung's AVCDecoderConfigurationRecord and size; before its first unit and on each change.
     Format { rung: u8, width: u32, height: u32, frame_rate: Option<(u32, u32)>, config: Bytes },
-    /// A slate's AudioSpecificConfig; its units come as those of rung 1.
+    /// A sound's AudioSpecificConfig. A slate's units of it come as those of rung 1.
     Sound { config: Bytes },
     /// One encoded unit.
     Unit { rung: u8, unit: AccessUnit },
@@ -153,6 +156,9 @@ impl ToWorker {
             Self::Source { unit, edge } => unit_head(SOURCE, 0, *edge, unit),
             Self::Slate(spec) => message(SLATE, 0, serde_json::to_vec(spec).unwrap_or_default().into()),
             Self::File(part) => message(FILE, 0, part.clone()),
+            Self::Sound(spec) => {
+                message(ENCODE_SOUND, 0, serde_json::to_vec(spec).unwrap_or_default().into())
+            }
         }
     }
 
@@ -167,6 +173,9 @@ impl ToWorker {
                 .map(|spec| Self::Slate(Box::new(spec)))
                 .map_err(|error| ProtocolError::Job(error.to_string())),
             FILE => Ok(Self::File(body)),
+            ENCODE_SOUND => serde_json::from_slice(&body)
+                .map(|spec| Self::Sound(Box::new(spec)))
+                .map_err(|error| ProtocolError::Job(error.to_string())),
             _ => Err(ProtocolError::Kind(kind)),
         }
     }

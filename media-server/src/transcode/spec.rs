@@ -77,6 +77,50 @@ pub struct SlateSpec {
     pub file_bytes: usize,
 }
 
+/// A sound to be encoded as AAC-LC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoundSpec {
+    /// The stream's public name, for logs.
+    pub stream: String,
+    /// How it is coded now.
+    pub codec: SoundCodec,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Channels of the source; two at most are encoded.
+    pub channels: u16,
+    /// Target bit rate in bit/s.
+    pub bitrate: u32,
+}
+
+/// Sound that players do not decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SoundCodec {
+    /// MPEG audio by its layer, 1 to 3.
+    MpegAudio(u8),
+    /// AC-3.
+    Ac3,
+    /// Enhanced AC-3.
+    Eac3,
+}
+
+impl SoundSpec {
+    /// Checks what GStreamer's setters would otherwise panic on.
+    pub fn validate(&self) -> Result<(), InvalidSpec> {
+        if !(8000..=96_000).contains(&self.sample_rate) || !(1..=8).contains(&self.channels) {
+            return Err(InvalidSpec::Sound);
+        }
+        if !(8_000..=1_000_000).contains(&self.bitrate) {
+            return Err(InvalidSpec::Bitrate("audio".into()));
+        }
+        Ok(())
+    }
+
+    /// Channels that are encoded.
+    pub fn made_channels(&self) -> u16 {
+        self.channels.min(2)
+    }
+}
+
 /// Bounds on what one stream's transcoding may hold and how long it may take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -99,7 +99,7 @@ pub(super) async fn attempt(source: &Source, stop: &CancellationToken) -> Over {
         srt.1 = Some(Figures::new(&admitted.publishing, link, &source.desk.metrics));
     }
     line.told();
-    let mut session = TransportSession::new(admitted);
+    let mut session = TransportSession::new(admitted, &source.desk);
     source.live();
     let end = receive(source, &mut line, &mut session, first, (&halt, stop)).await;
     let text = end.text();

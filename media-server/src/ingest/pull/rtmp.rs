@@ -88,7 +88,7 @@ pub(super) async fn attempt(source: &Source, url: &PushUrl, stop: &CancellationT
     // By its name: which of its addresses it was is TCP's business.
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, url.port));
     let allowed = Allowed::fetched(stream, profile, source.url.protocol(), nowhere);
-    let Admitted { mut publishing, checkup, limits } =
+    let Admitted { mut publishing, checkup, limits, .. } =
         match begin(&source.desk, allowed, None, halt.clone()).await {
             Ok(admitted) => admitted,
             Err(denied) => return Over::Failed(denied.to_string()),

@@ -294,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     }
 
     async fn begin(&mut self, admitted: Admitted) -> Result<(), Closed> {
-        let Admitted { publishing, checkup, limits } = admitted;
+        let Admitted { publishing, checkup, limits, .. } = admitted;
         self.budget = Budget::new(limits, Instant::now());
         let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
         let messages = Box::new(MediaMessages::new(start, stream, checkup, limits));

@@ -204,12 +204,12 @@ impl MediaMessages {
         match tag.packet {
             AudioPacket::SequenceHeader => {
                 let format = if opus { opus::format(&tag.data)? } else { aac::format(&tag.data)? };
-                self.tracks.set_audio(format, publisher);
+                self.tracks.set_audio(0, format, publisher);
                 Ok(())
             }
             AudioPacket::Raw => {
                 if opus && self.tracks.audio_format().is_none() {
-                    self.tracks.set_audio(opus::format(&opus::default_header())?, publisher);
+                    self.tracks.set_audio(0, opus::format(&opus::default_header())?, publisher);
                 }
                 let format = self.tracks.audio_format().filter(|format| (format.codec == "opus") == opus);
                 let Some(format) = format else {
@@ -220,7 +220,8 @@ impl MediaMessages {
                 }
                 let samples = if opus { opus::samples(&tag.data) } else { Some(format.frame_samples) };
                 let Some(samples) = samples else { return self.damaged(Kind::Audio, publisher) };
-                let placed = self.tracks.sound(u64::from(timestamp), samples, tag.data, arrived, publisher);
+                let placed =
+                    self.tracks.sound(0, u64::from(timestamp), samples, tag.data, arrived, publisher);
                 self.newest = placed.map(|at| (timestamp, at)).or(self.newest);
                 Ok(())
             }

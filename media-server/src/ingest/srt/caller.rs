@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 use wire::srt::{Closed, Connection, Delivery};
 
 use super::figures::Figures;
+use crate::ingest::Desk;
 use crate::ingest::checkup;
 use crate::ingest::publishing::Admitted;
 use crate::ingest::tracks::Refusal;
 use crate::ingest::transport_session::TransportSession;
 use crate::live::Link;
-use crate::metrics::Metrics;
 
 /// Why a caller's session is over.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +58,11 @@ impl Caller {
         admitted: Admitted,
         (halt, idle): (CancellationToken, Duration),
         link: Arc<Link>,
-        metrics: &Metrics,
+        desk: &Desk,
     ) -> Self {
-        let mut figures = Figures::new(&admitted.publishing, link, metrics);
+        let mut figures = Figures::new(&admitted.publishing, link, &desk.metrics);
         figures.tell(&connection.stats(), connection.key_bits());
-        Self { connection, session: TransportSession::new(admitted), halt, idle, figures }
+        Self { connection, session: TransportSession::new(admitted, desk), halt, idle, figures }
     }
 
     /// Does what is due at `now`, which is `at` on the connection's clock. An error: it is over.

@@ -328,7 +328,7 @@ impl Endpoint {
         };
         guards.waiting = None;
         let idle = self.desk.rules.load().idle_timeout;
-        let caller = Caller::new(connection, admitted, (halt, idle), link, &self.desk.metrics);
+        let caller = Caller::new(connection, admitted, (halt, idle), link, &self.desk);
         self.desk.metrics.srt_connections.inc();
         let due = self.at();
         self.lines.insert(id, Line { caller, to: request.from(), peer, due, _guards: guards });

@@ -11,6 +11,7 @@ mod plugins;
 mod rung;
 mod slate;
 mod socket;
+mod sound;
 
 use std::{
     process::ExitCode,
@@ -92,6 +93,7 @@ fn work(mut inlet: Inlet, outlet: &Arc<Outlet>) -> Result<(), Failure> {
     let start = match inlet.next()? {
         Some(ToWorker::Start(start)) => start,
         Some(ToWorker::Slate(spec)) => return slate::work(&spec, &mut inlet, outlet),
+        Some(ToWorker::Sound(spec)) => return sound::work(&spec, inlet, outlet),
         _ => return Err(Failure::NoJob),
     };
     let pipeline = Arc::new(Pipeline::build(&start, outlet)?);
@@ -121,7 +123,9 @@ fn read(inlet: &mut Inlet, pipeline: &Pipeline) -> Result<(), Failure> {
                     break;
                 }
             }
-            ToWorker::Start(_) | ToWorker::Slate(_) | ToWorker::File(_) => return Err(Failure::NoJob),
+            ToWorker::Start(_) | ToWorker::Slate(_) | ToWorker::File(_) | ToWorker::Sound(_) => {
+                return Err(Failure::NoJob);
+            }
         }
     }
     Ok(())

@@ -37,6 +37,12 @@ pub(super) enum PluginError {
     Missing { element: &'static str, package: &'static str },
 }
 
+/// Only for sound.
+const SOUND: [(&str, &str, &str); 2] = [
+    ("libgstaudioconvert.so", "audioconvert", "gstreamer1.0-plugins-base"),
+    ("libgstaudioresample.so", "audioresample", "gstreamer1.0-plugins-base"),
+];
+
 /// What a slate's file may need besides; what is missing is a format that is not read.
 const FILES: [&str; 16] = [
     "libgstplayback.so",
@@ -75,6 +81,11 @@ pub(super) fn load() -> Result<(), PluginError> {
 /// Makes AV1 decodable.
 pub(super) fn load_av1() -> Result<(), PluginError> {
     provide(AV1)
+}
+
+/// Makes sound convertible.
+pub(super) fn load_sound() -> Result<(), PluginError> {
+    SOUND.into_iter().try_for_each(provide)
 }
 
 fn provide((file, element, package): (&'static str, &'static str, &'static str)) -> Result<(), PluginError> {

@@ -309,7 +309,7 @@ impl Wanted {
 }
 
 /// A sink that ends its branch when `take` wants no more.
-fn sink(mut take: impl FnMut(&gst::Sample) -> Option<()> + Send + 'static) -> gst_app::AppSink {
+pub(super) fn sink(mut take: impl FnMut(&gst::Sample) -> Option<()> + Send + 'static) -> gst_app::AppSink {
     let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).build();
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
@@ -322,7 +322,7 @@ fn sink(mut take: impl FnMut(&gst::Sample) -> Option<()> + Send + 'static) -> gs
     sink
 }
 
-fn config(sample: &gst::Sample) -> Option<Bytes> {
+pub(super) fn config(sample: &gst::Sample) -> Option<Bytes> {
     let config = sample.caps()?.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
     Some(Bytes::copy_from_slice(&config.into_mapped_buffer_readable().ok()?))
 }

@@ -1,0 +1,271 @@
+//! A run's sounds: the first, which is played unless a viewer says otherwise, and those in other languages. Each is a
+//! rendition. It gets the publisher's sound of its language, and where that publisher has none its first: a viewer of a
+//! language that a backup does not have hears something.
+
+use std::collections::VecDeque;
+
+use media::splice::AudioSplice;
+use media::timeline::MOST_FURTHER;
+use media::{AccessUnit, AudioFormat, Format, Language, Span, Timestamp, silence};
+
+use super::flow::push;
+use super::rendition::{Rendition, Track};
+use super::run::{Outcome, Run};
+
+/// Sounds of one publisher, and of one run.
+pub(super) const MOST: usize = MOST_FURTHER + 1;
+/// Frames of a further sound that wait for the edges of the picture.
+const MOST_HELD: usize = 512;
+
+/// One of a publisher's sounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voice {
+    /// 0 is the first.
+    pub number: u8,
+    /// In which language it is, where that is said.
+    pub language: Option<Language>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Sound {
+    /// The number that it began with.
+    number: u8,
+    /// The number of the publisher's sound that it gets.
+    pub(super) from: u8,
+    language: Option<Language>,
+    pub(super) format: Option<AudioFormat>,
+    pub(super) track: Option<Track>,
+    pub(super) splice: AudioSplice,
+    /// Frames that wait for the edges of the picture.
+    pub(super) held: VecDeque<AccessUnit>,
+    /// Another publisher's sound is to come: up to its first frame there is silence.
+    pub(super) joins: bool,
+}
+
+/// Which sounds are missing, by their place in the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Missing(u8);
+
+impl Missing {
+    pub(super) const ALL: Self = Self(u8::MAX);
+    pub(super) const FURTHER: Self = Self(u8::MAX - 1);
+
+    pub(super) fn insert(&mut self, index: usize) {
+        self.0 |= 1_u8.checked_shl(index as u32).unwrap_or(0);
+    }
+
+    pub(super) fn contains(self, index: usize) -> bool {
+        self.0.checked_shr(index as u32).unwrap_or(0) & 1 == 1
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Sound {
+    /// The number of the publisher's sound that fits best.
+    fn best_of(&self, voices: &[Voice]) -> u8 {
+        let fits = |voice: &&Voice| match self.language {
+            None => voice.language.is_none() && voice.number == self.number,
+            language => voice.language == language,
+        };
+        voices.iter().find(fits).map_or(0, |voice| voice.number)
+    }
+
+    /// It is the one that this voice is heard in, and has no other language to keep.
+    fn is_named_by(&self, index: usize, voice: &Voice, voices: &[Voice]) -> bool {
+        let gone = || voices.iter().all(|other| other.language != self.language);
+        self.from == voice.number
+            && if index == 0 {
+                self.language.is_none() || gone()
+            } else {
+                self.number == voice.number && self.language.is_none()
+            }
+    }
+
+    /// One frame of silence, at time zero.
+    pub(super) fn silent_frame(&self) -> Option<AccessUnit> {
+        let format = self.format.as_ref()?;
+        let duration = Span::from_ticks(i64::from(format.frame_samples), format.sample_rate);
+        let payload = silence::frame(format)?;
+        Some(AccessUnit { dts: Timestamp::ZERO, pts: Timestamp::ZERO, duration, keyframe: true, payload })
+    }
+
+    /// Gives what is held up to `seam` to its rendition.
+    pub(super) fn finish(&mut self, seam: Timestamp) {
+        let before = self.held.partition_point(|unit| unit.pts + unit.duration.half() <= seam);
+        for unit in self.held.drain(..before) {
+            push(self.track.as_mut(), unit);
+        }
+    }
+
+    /// Keeps no more than may be wanted.
+    pub(super) fn bound(&mut self) {
+        while self.held.len() > MOST_HELD {
+            self.held.pop_front();
+        }
+    }
+}
+
+impl Run {
+    /// The sound that is played unless a viewer says otherwise.
+    pub(super) fn first_sound(&self) -> Option<&AudioFormat> {
+        self.sounds.first().and_then(|sound| sound.format.as_ref())
+    }
+
+    /// Which sounds the publisher on the air has, from here on.
+    pub(super) fn voices(&mut self, voices: &[Voice]) -> Outcome {
+        self.assign(voices);
+        self.tune()
+    }
+
+    /// Another publisher's sounds follow. How they decode is told next.
+    pub(super) fn join_sounds(&mut self, voices: &[Voice]) {
+        self.sound_formats.clear();
+        self.assign(voices);
+    }
+
+    fn assign(&mut self, voices: &[Voice]) {
+        for sound in &mut self.sounds {
+            sound.from = sound.best_of(voices);
+        }
+        for voice in voices {
+            let Voice { number, language } = *voice;
+            if language.is_some() && self.sounds.iter().any(|sound| sound.language == language) {
+                continue;
+            }
+            match self.sounds.iter().enumerate().position(|(index, it)| it.is_named_by(index, voice, voices))
+            {
+                Some(index) => self.name_sound(index, language),
+                None if self.sounds.len() < MOST => {
+                    self.sounds.push(Sound {
+                        number,
+                        from: number,
+                        language,
+                        joins: true,
+                        ..Sound::default()
+                    });
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn name_sound(&mut self, index: usize, language: Option<Language>) {
+        let Some(sound) =
+            self.sounds.get_mut(index).filter(|sound| language.is_some() && sound.language != language)
+        else {
+            return;
+        };
+        sound.language = language;
+        if let Some(track) = &mut sound.track {
+            track.rendition.language = language;
+            self.renamed = true;
+        }
+    }
+
+    /// How a sound of the publisher on the air decodes from its next frame on.
+    pub(super) fn audio_format(&mut self, number: u8, format: &AudioFormat) -> Outcome {
+        match self.sound_formats.iter_mut().find(|(known, _)| *known == number) {
+            Some((_, known)) => *known = format.clone(),
+            None => self.sound_formats.push((number, format.clone())),
+        }
+        self.tune()
+    }
+
+    /// Every sound decodes as what it gets.
+    fn tune(&mut self) -> Outcome {
+        let mut outcome = Outcome { changed: std::mem::take(&mut self.renamed) };
+        for index in 0..self.sounds.len() {
+            let Some(sound) = self.sounds.get(index) else { break };
+            let told = self.sound_formats.iter().find(|(number, _)| *number == sound.from);
+            let Some(format) = told.map(|(_, format)| format.clone()) else { continue };
+            if sound.format.as_ref() == Some(&format) {
+                continue;
+            }
+            if sound.format.is_some() {
+                self.interrupt();
+            }
+            self.set_sound(index, format);
+            outcome.changed = true;
+        }
+        outcome
+    }
+
+    fn set_sound(&mut self, index: usize, format: AudioFormat) {
+        let packager = self.packager();
+        let declared = self.expect.audio_bitrate.unwrap_or(0);
+        let name = self.sound_name(index);
+        let Some(sound) = self.sounds.get_mut(index) else { return };
+        sound.format = Some(format.clone());
+        match &mut sound.track {
+            Some(track) => track.set_format(Format::Audio(format)),
+            None => {
+                let mut track = Track::new(&name, packager, Format::Audio(format), declared, true);
+                track.rendition.language = sound.language;
+                sound.track = Some(track);
+            }
+        }
+    }
+
+    /// `audio` is the first; others are called after their language, or numbered.
+    fn sound_name(&self, index: usize) -> String {
+        let language = self.sounds.get(index).and_then(|sound| sound.language);
+        let named = language.filter(|_| index > 0).map(|language| format!("audio-{}", language.tag()));
+        let numbered = || format!("audio-{}", index.saturating_add(1));
+        let plain = if index == 0 { "audio".to_owned() } else { named.unwrap_or_else(numbered) };
+        let tracks = || self.sounds.iter().filter_map(|sound| sound.track.as_ref());
+        if tracks().any(|track| *track.rendition.name == plain) { numbered() } else { plain }
+    }
+
+    /// Silence up to the sound of a publisher that is joined: what lies between, or it is a hole.
+    pub(super) fn silence_until(&mut self, index: usize, joined: Timestamp) {
+        let frame = self.sounds.get(index).and_then(Sound::silent_frame);
+        if let Some(frame) = frame.filter(|_| self.open) {
+            // Within half a frame of it.
+            self.hold_sound(index, joined - frame.duration.half());
+        }
+    }
+
+    /// Those that have media, the first first.
+    pub(super) fn audio_renditions(&self) -> Vec<Rendition> {
+        let tracks = self.sounds.iter().filter_map(|sound| sound.track.as_ref());
+        tracks.filter(|track| track.published).map(|track| track.rendition.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn language(code: [u8; 3]) -> Option<Language> {
+        Language::from_iso639_2(code)
+    }
+
+    fn voice(number: u8, code: [u8; 3]) -> Voice {
+        Voice { number, language: language(code) }
+    }
+
+    #[test]
+    fn a_language_is_found_whatever_its_number_and_the_first_stands_in_for_it() {
+        let spanish = Sound { number: 1, language: language(*b"spa"), ..Sound::default() };
+        assert_eq!(spanish.best_of(&[voice(0, *b"spa"), voice(1, *b"eng")]), 0);
+        assert_eq!(spanish.best_of(&[voice(0, *b"eng"), voice(2, *b"spa")]), 2);
+        assert_eq!(spanish.best_of(&[voice(0, *b"eng"), voice(1, *b"fra")]), 0);
+        let unnamed = Sound { number: 1, ..Sound::default() };
+        assert_eq!(unnamed.best_of(&[voice(0, *b"und"), voice(1, *b"und")]), 1);
+        assert_eq!(unnamed.best_of(&[]), 0);
+    }
+
+    #[test]
+    fn which_are_missing_is_told_by_place() {
+        let mut missing = Missing::default();
+        assert!(missing.is_empty());
+        missing.insert(2);
+        missing.insert(400);
+        assert!(missing.contains(2) && !missing.contains(0) && !missing.contains(400));
+        assert!(!Missing::FURTHER.contains(0) && Missing::FURTHER.contains(1) && Missing::ALL.contains(7));
+    }
+}

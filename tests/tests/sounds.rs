@@ -1,0 +1,143 @@
+//! Sounds of a transport stream: several languages, and codecs that players do not decode.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+use weir_tests::{
+    beeps::{self, Beeps},
+    bench::proc,
+    llhls::{self, Report, follow::Followed},
+    program::Program,
+    wait,
+    world::{Plan, World},
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A sound that is sent: its pitch, its language and its encoder with options.
+struct Sent(u32, &'static str, &'static [&'static str]);
+
+/// ffmpeg sends a picture and these sounds, all of them beeping at the same moments.
+fn send(sounds: &[Sent], to: &str) -> Result<Program> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-loglevel", "warning", "-nostdin"]);
+    command.args(["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"]);
+    for Sent(pitch, ..) in sounds {
+        command.args(["-re", "-f", "lavfi", "-i", &beeps::source(*pitch)]);
+    }
+    command.args(["-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"]);
+    command.args(["-pix_fmt", "yuv420p", "-g", "25", "-b:v", "150k", "-maxrate", "150k", "-bufsize", "150k"]);
+    for (index, Sent(_, language, codec)) in sounds.iter().enumerate() {
+        command.args(["-map", &format!("{}:a", index + 1)]);
+        command.args([format!("-metadata:s:a:{index}"), format!("language={language}")]);
+        command.arg(format!("-c:a:{index}")).args(*codec);
+    }
+    command.args(["-f", "mpegts", to]);
+    Program::start("ffmpeg", command)
+}
+
+fn by_srt(world: &World, sounds: &[Sent], stream: &str) -> Result<Program> {
+    send(sounds, &format!("srt://{}?streamid=publish/{stream}", world.media.srt))
+}
+
+fn rendition<'a>(report: &'a Report, name: &str) -> Result<&'a Followed> {
+    let has = |followed: &&Followed| followed.url.path().ends_with(&format!("/{name}/index.m3u8"));
+    report.renditions.iter().find(has).with_context(|| format!("no {name}:\n{}", report.multivariant.text))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_language_is_a_rendition_whatever_its_codec_and_all_are_heard_at_one_time() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let sounds = [
+        Sent(400, "eng", &["aac", "-ac", "2"]),
+        Sent(800, "spa", &["mp2", "-ac", "2"]),
+        Sent(1200, "ger", &["ac3", "-ac", "6"]),
+        Sent(1600, "haw", &["eac3", "-ac", "2"]),
+        Sent(2000, "und", &["libopus", "-ac", "2"]),
+    ];
+    let mut publisher = by_srt(&world, &sounds, "babel")?;
+    world.media.playlist("babel", SOON).await?;
+    let report = llhls::check(&world.media.hls("babel"), Duration::from_secs(12)).await?;
+    publisher.must_run()?;
+    report.no_must_broken(&[])?;
+    let text = &report.multivariant.text;
+    for (language, name) in [("en", "English"), ("es", "Spanish"), ("de", "German"), ("haw", "Hawaiian")] {
+        let named = format!("LANGUAGE=\"{language}\"");
+        let line = text.lines().find(|line| line.contains(&named)).with_context(|| text.clone())?;
+        assert!(line.contains(&format!("NAME=\"{name}\"")), "{line}");
+        assert_eq!(line.contains("DEFAULT=YES"), language == "en", "{line}");
+    }
+    let names = ["audio", "audio-es", "audio-de", "audio-haw", "audio-5"];
+    let first = Beeps::of(rendition(&report, "audio")?).await?;
+    for (name, Sent(pitch, ..)) in names.iter().zip(&sounds) {
+        let heard = Beeps::of(rendition(&report, name)?).await?;
+        let off = heard.off(&first).with_context(|| format!("{name}: {heard:?}"))?;
+        println!("{name}: {:.0} Hz, {:.1} ms off the first", heard.pitch, off * 1000.0);
+        assert!((heard.pitch - f64::from(*pitch)).abs() < 40.0, "{name}: {heard:?}");
+        assert!(off < 0.010, "{name}: {:.1} ms off", off * 1000.0);
+    }
+    let api = world.media.streams().await?["items"][0]["renditions"].clone();
+    assert!(api.as_array().is_some_and(|all| all.iter().any(|it| it["language"] == "de")), "{api}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_sound_worker_is_replaced_without_a_hole() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let mut publisher = by_srt(&world, &[Sent(500, "eng", &["mp2", "-ac", "2"])], "radio")?;
+    world.media.playlist("radio", SOON).await?;
+    let daemon = world.media.program.pid().context("ended")?;
+    let workers = proc::children(daemon)?;
+    let [worker] = workers[..] else { anyhow::bail!("workers: {workers:?}") };
+    let url = world.media.hls("radio");
+    let check = tokio::spawn(async move { llhls::check(&url, Duration::from_secs(12)).await });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    kill_process(Pid::from_raw(i32::try_from(worker)?).context("a process id")?, Signal::KILL)?;
+    wait::until("another worker", SOON, || async {
+        Ok(proc::children(daemon)?.into_iter().any(|pid| pid != worker).then_some(()))
+    })
+    .await?;
+    let report = check.await??;
+    publisher.must_run()?;
+    report.no_must_broken(&[])?;
+    let heard = Beeps::of(rendition(&report, "audio")?).await?;
+    println!("{heard:?}");
+    let apart: Vec<_> = heard.begin.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(apart.len() >= 9 && apart.iter().all(|apart| (apart - 1.0).abs() < 0.01), "{apart:?}");
+    // With the publisher its worker goes.
+    drop(publisher);
+    wait::until("no worker", SOON, || async { Ok(proc::children(daemon)?.is_empty().then_some(())) }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_without_a_language_gives_its_first_sound_for_it() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let aac: &[&str] = &["aac", "-ac", "2"];
+    let primary = by_srt(&world, &[Sent(400, "eng", aac), Sent(800, "spa", aac)], "two")?;
+    world.media.playlist("two", SOON).await?;
+    // Its languages stand the other way round, and it has no Spanish.
+    let _backup = by_srt(&world, &[Sent(1600, "fra", aac), Sent(1200, "eng", aac)], "two?role=backup")?;
+    wait::until("a backup", SOON, || async {
+        Ok(world.media.streams().await?["items"][0]["backup"].is_object().then_some(()))
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    drop(primary);
+    wait::until("the backup on air", SOON, || async {
+        Ok((world.media.streams().await?["items"][0]["on_air"] == "backup").then_some(()))
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let report = llhls::check(&world.media.hls("two"), Duration::from_secs(8)).await?;
+    // 51: pictures that are only decoded stand a tenth of a millisecond apart, and ffmpeg counts in milliseconds.
+    report.no_must_broken(&[51])?;
+    // What was shown before is listed still: the last of it is heard.
+    for (name, pitch) in [("audio", 1200.0), ("audio-es", 1600.0), ("audio-fr", 1600.0)] {
+        let heard = Beeps::of_newest(rendition(&report, name)?, 4).await?;
+        println!("{name}: {heard:?}");
+        assert!((heard.pitch - pitch).abs() < 40.0, "{name}: {heard:?}");
+    }
+    Ok(())
+}
