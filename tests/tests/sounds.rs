@@ -10,6 +10,7 @@ use weir_tests::{
     bench::proc,
     llhls::{self, Report, follow::Followed},
     program::Program,
+    publisher::run,
     wait,
     world::{Plan, World},
 };
@@ -77,6 +78,18 @@ async fn every_language_is_a_rendition_whatever_its_codec_and_all_are_heard_at_o
         println!("{name}: {:.0} Hz, {:.1} ms off the first", heard.pitch, off * 1000.0);
         assert!((heard.pitch - f64::from(*pitch)).abs() < 40.0, "{name}: {heard:?}");
         assert!(off < 0.010, "{name}: {:.1} ms off", off * 1000.0);
+    }
+    // A player by SRT is sent all of them.
+    let file = world.folder().join("babel.ts");
+    let from = format!("srt://{}?streamid=play/babel", world.media.srt);
+    run(["-i", &from, "-t", "2", "-map", "0", "-c", "copy", "-f", "mpegts"], &file).await?;
+    let entries = ["-show_entries", "stream=codec_name:stream_tags=language", "-of", "compact=p=0"];
+    let probe = Command::new("ffprobe").args(["-v", "error"]).args(entries).arg(&file).output().await?;
+    let probed = String::from_utf8_lossy(&probe.stdout).into_owned();
+    for line in
+        ["codec_name=h264", "aac|tag:language=eng", "aac|tag:language=deu", "aac|tag:language=haw", "opus"]
+    {
+        assert!(probed.contains(line), "{line}:\n{probed}");
     }
     let api = world.media.streams().await?["items"][0]["renditions"].clone();
     assert!(api.as_array().is_some_and(|all| all.iter().any(|it| it["language"] == "de")), "{api}");

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use wire::srt::SrtUrl;
 
 use super::push::Push;
-use crate::transport::{Program, SrtLine};
+use crate::transport::{Program, Slot, SrtLine, Track};
 
 /// Until the other server takes the call.
 const OPENING: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(super) async fn send(push: &Push, url: &SrtUrl) -> Result<(), String> {
     // Sound alone has no keyframe to wait for.
     let sound_only = video.is_none();
     let formats = video.into_iter().chain(snapshot.source_audio.clone().map(Format::Audio));
-    let mut program = Program::new(formats.map(Arc::new));
+    let mut program = Program::new(formats.map(Arc::new).map(track));
     drop(snapshot);
     // After a loss nothing goes out until the next keyframe.
     let mut whole = false;
@@ -45,7 +45,7 @@ pub(super) async fn send(push: &Push, url: &SrtUrl) -> Result<(), String> {
                     };
                     if whole {
                         let packets =
-                            program.write(&tapped.format, &tapped.unit).map_err(|error| error.to_string())?;
+                            program.write(&track(tapped.format), &tapped.unit).map_err(|error| error.to_string())?;
                         push.state.sent(packets.len() as u64);
                         line.give(&packets);
                     }
@@ -61,4 +61,10 @@ pub(super) async fn send(push: &Push, url: &SrtUrl) -> Result<(), String> {
         push.state.lost(stats.given_up - given_up);
         given_up = stats.given_up;
     }
+}
+
+/// What is on the air has one sound.
+fn track(format: Arc<Format>) -> Track {
+    let slot = if format.kind() == Kind::Video { Slot::Video } else { Slot::Sound(0) };
+    Track::new(slot, format)
 }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use media::Format;
+use futures_util::future::select_all;
+use media::{AccessUnit, Language};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped, Wants};
-use crate::transport::{Chunk, NoFeed, Program};
+use crate::transport::{Chunk, NoFeed, Program, Slot, Track};
 
 /// Chunks that may wait for whoever takes them: some seconds.
 const WAITING: usize = 512;
@@ -32,7 +33,7 @@ impl Feeds {
         Self { directory, taken: Arc::default(), tasks, stop }
     }
 
-    /// A stream's rung by its name, its best one where none is named, with its sound. It closes when the stream is over.
+    /// A stream's rung by its name, its best one where none is named, with its sounds. It closes when the stream is over.
     pub fn take(&self, stream: &str, rung: Option<&str>) -> Result<broadcast::Receiver<Chunk>, NoFeed> {
         let fetched = self.directory.wants().want(stream).is_some();
         let none = || if fetched { NoFeed::Starting } else { NoFeed::Stream };
@@ -99,7 +100,7 @@ enum Ended {
     Unheard,
 }
 
-/// One rendition and its sound.
+/// One rendition and its sounds.
 struct Feed {
     rung: Option<Arc<str>>,
     out: broadcast::Sender<Chunk>,
@@ -108,33 +109,55 @@ struct Feed {
     wants: Wants,
 }
 
+/// One rendition that is listened to, and where it belongs.
+struct Ear {
+    slot: Slot,
+    language: Option<Language>,
+    units: broadcast::Receiver<Tapped>,
+}
+
 /// What is listened to.
 #[derive(Default)]
-struct Ears {
-    video: Option<broadcast::Receiver<Tapped>>,
-    audio: Option<broadcast::Receiver<Tapped>>,
-}
+struct Ears(Vec<Ear>);
 
 impl Ears {
     /// Listens to what there is and is not yet listened to.
-    fn open(&mut self, snapshot: &Snapshot, rung: Option<&str>) -> Vec<Arc<Format>> {
-        let mut formats = Vec::new();
-        let mut open = |ear: &mut Option<_>, rendition: Option<&Rendition>| {
-            if let (None, Some(rendition)) = (&ear, rendition) {
-                *ear = Some(rendition.listen());
-                formats.push(Arc::new(rendition.format.clone()));
+    fn open(&mut self, snapshot: &Snapshot, rung: Option<&str>) -> Vec<Track> {
+        let video = find(snapshot, rung).map(|video| (Slot::Video, video));
+        let sounds = (0..).map(Slot::Sound).zip(&snapshot.audio);
+        let mut tracks = Vec::new();
+        for (slot, rendition) in video.into_iter().chain(sounds) {
+            if self.0.iter().all(|ear| ear.slot != slot) {
+                let language = rendition.language;
+                self.0.push(Ear { slot, language, units: rendition.listen() });
+                tracks.push(Track { slot, format: Arc::new(rendition.format.clone()), language });
             }
-        };
-        open(&mut self.video, find(snapshot, rung));
-        open(&mut self.audio, snapshot.audio.first());
-        formats
+        }
+        tracks
     }
-}
 
-async fn hear(ear: &mut Option<broadcast::Receiver<Tapped>>) -> Result<Tapped, RecvError> {
-    match ear {
-        Some(ear) => ear.recv().await,
-        None => std::future::pending().await,
+    fn has_video(&self) -> bool {
+        self.0.iter().any(|ear| ear.slot == Slot::Video)
+    }
+
+    /// What is heard next. None: something was missed, or one has nothing more.
+    async fn hear(&mut self) -> Option<(Track, AccessUnit)> {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let heard = select_all(self.0.iter_mut().map(|ear| Box::pin(ear.units.recv())));
+        let (heard, index, _) = heard.await;
+        let ear = self.0.get(index)?;
+        match heard {
+            Ok(Tapped { format, unit }) => {
+                Some((Track { slot: ear.slot, format, language: ear.language }, unit))
+            }
+            Err(RecvError::Lagged(_)) => None,
+            Err(RecvError::Closed) => {
+                self.0.swap_remove(index);
+                None
+            }
+        }
     }
 }
 
@@ -143,20 +166,11 @@ impl Feed {
     async fn run(mut self, stream: StreamHandle, is_over: impl Fn() -> bool) -> Ended {
         let mut snapshots = stream.watch();
         let mut ears = Ears::default();
-        let formats = ears.open(&snapshots.borrow_and_update(), self.rung.as_deref());
-        self.program = Program::new(formats);
+        let tracks = ears.open(&snapshots.borrow_and_update(), self.rung.as_deref());
+        self.program = Program::new(tracks);
         loop {
             let heard = tokio::select! {
-                video = hear(&mut ears.video) => match video {
-                    Err(RecvError::Closed) => { ears.video = None; None }
-                    Err(RecvError::Lagged(_)) => None,
-                    Ok(unit) => Some(unit),
-                },
-                audio = hear(&mut ears.audio) => match audio {
-                    Err(RecvError::Closed) => { ears.audio = None; None }
-                    Err(RecvError::Lagged(_)) => None,
-                    Ok(unit) => Some(unit),
-                },
+                heard = ears.hear() => heard,
                 changed = snapshots.changed() => {
                     let snapshot = Arc::clone(&snapshots.borrow_and_update());
                     if changed.is_err() || snapshot.phase == Phase::Ended {
@@ -166,21 +180,21 @@ impl Feed {
                     None
                 }
             };
-            let Some(Tapped { format, unit }) = heard else {
+            let Some((track, unit)) = heard else {
                 if is_over() {
                     return Ended::Unheard;
                 }
                 continue;
             };
             // Sound alone has no keyframe to wait for.
-            let joins = unit.keyframe && (format.kind() == media::Kind::Video || ears.video.is_none());
+            let joins = unit.keyframe && (track.slot == Slot::Video || !ears.has_video());
             if joins {
                 if is_over() {
                     return Ended::Unheard;
                 }
                 let _fetched = self.wants.want(&stream.snapshot().name).is_some();
             }
-            match self.program.write(&format, &unit) {
+            match self.program.write(&track, &unit) {
                 Ok(bytes) if bytes.is_empty() => {}
                 // Nobody may be left meanwhile.
                 Ok(bytes) => drop(self.out.send(Chunk { bytes, joins })),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use media::elementary::{Coding, Elementary, ElementaryError};
-use media::{AccessUnit, Format, Kind, Timestamp};
+use media::{AccessUnit, Format, Language, Timestamp};
 use wire::ts::{self, Muxer};
 
 pub use srt_line::{SrtLine, SrtLineError, give};
@@ -39,20 +39,52 @@ pub enum NoFeed {
     Rung(Vec<String>),
 }
 
-/// Writes one program: a picture, a sound, or both.
+/// A place in a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// The picture.
+    Video,
+    /// A sound: 0 is the first.
+    Sound(u8),
+}
+
+/// A track of a program, as its format is now.
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// Where it belongs.
+    pub slot: Slot,
+    /// How it decodes.
+    pub format: Arc<Format>,
+    /// The language of a sound, where it is known.
+    pub language: Option<Language>,
+}
+
+impl Track {
+    /// One in no language that is known.
+    pub fn new(slot: Slot, format: Arc<Format>) -> Self {
+        Self { slot, format, language: None }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let same = Arc::ptr_eq(&self.format, &other.format) || self.format == other.format;
+        same && self.language == other.language
+    }
+}
+
+/// Writes one program: a picture, sounds, or both.
 #[derive(Debug, Default)]
 pub struct Program {
     muxer: Muxer,
-    video: Option<(Arc<Format>, Elementary)>,
-    audio: Option<(Arc<Format>, Elementary)>,
+    /// In the order of their places.
+    tracks: Vec<(Track, Elementary)>,
 }
 
 impl Program {
     /// A program whose first table names these tracks already. One that cannot be carried is left out.
-    pub fn new(formats: impl IntoIterator<Item = Arc<Format>>) -> Self {
+    pub fn new(tracks: impl IntoIterator<Item = Track>) -> Self {
         let mut program = Self::default();
-        for format in formats {
-            if let Err(error) = program.take(&format) {
+        for track in tracks {
+            if let Err(error) = program.take(&track) {
                 tracing::debug!(%error, "not carried");
             }
         }
@@ -60,36 +92,37 @@ impl Program {
         program
     }
 
-    /// Takes a format in. True: it is another one than before.
-    fn take(&mut self, format: &Arc<Format>) -> Result<bool, ElementaryError> {
-        let place = match format.kind() {
-            Kind::Video => &mut self.video,
-            Kind::Audio => &mut self.audio,
-        };
-        if place.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, format) || known == format) {
-            return Ok(false);
+    /// Takes a track in; its place among the streams. True: it is another one than before.
+    fn take(&mut self, track: &Track) -> Result<(usize, bool), ElementaryError> {
+        match self.tracks.binary_search_by_key(&track.slot, |(known, _)| known.slot) {
+            Ok(at) if self.tracks.get(at).is_some_and(|(known, _)| known.is_same(track)) => Ok((at, false)),
+            Ok(at) => {
+                let elementary = Elementary::new(&track.format)?;
+                self.tracks.splice(at..=at, [(track.clone(), elementary)]);
+                Ok((at, true))
+            }
+            Err(at) => {
+                self.tracks.insert(at, (track.clone(), Elementary::new(&track.format)?));
+                Ok((at, true))
+            }
         }
-        *place = Some((Arc::clone(format), Elementary::new(format)?));
-        Ok(true)
     }
 
     fn declare(&mut self) {
-        let streams: Vec<_> =
-            self.video.iter().chain(&self.audio).map(|(_, it)| stream(it.coding())).collect();
+        let stream = |(track, elementary): &(Track, Elementary)| stream(elementary.coding(), track.language);
+        let streams: Vec<_> = self.tracks.iter().map(stream).collect();
         self.muxer.set(&streams);
     }
 
     /// The packets of a unit: a whole number of them. An error: it cannot be carried.
-    pub fn write(&mut self, format: &Arc<Format>, unit: &AccessUnit) -> Result<Bytes, ElementaryError> {
-        if self.take(format)? {
+    pub fn write(&mut self, track: &Track, unit: &AccessUnit) -> Result<Bytes, ElementaryError> {
+        let (stream, new) = self.take(track)?;
+        if new {
             self.declare();
         }
-        let (stream, place) = match format.kind() {
-            Kind::Video => (0, &self.video),
-            Kind::Audio => (usize::from(self.video.is_some()), &self.audio),
-        };
         let mut out = BytesMut::new();
-        let Some(pieces) = place.as_ref().and_then(|(_, elementary)| elementary.pieces(unit)) else {
+        let place = self.tracks.get(stream);
+        let Some(pieces) = place.and_then(|(_, elementary)| elementary.pieces(unit)) else {
             return Ok(out.freeze());
         };
         let data: Vec<&[u8]> = pieces.iter().map(|piece| &piece[..]).collect();
@@ -106,12 +139,12 @@ impl Program {
     }
 }
 
-fn stream(coding: Coding) -> ts::Elementary {
+fn stream(coding: Coding, language: Option<Language>) -> ts::Elementary {
     let (coding, channels) = match coding {
         Coding::H264 => (ts::Coding::H264, 0),
         Coding::Hevc => (ts::Coding::Hevc, 0),
         Coding::Adts => (ts::Coding::Adts, 0),
         Coding::Opus(channels) => (ts::Coding::Opus, channels),
     };
-    ts::Elementary { coding, channels }
+    ts::Elementary { coding, channels, language: language.map(Language::iso639_2) }
 }

@@ -28,6 +28,8 @@ pub struct Elementary {
     pub coding: Coding,
     /// Channels, of Opus.
     pub channels: u8,
+    /// ISO 639-2 code of its language.
+    pub language: Option<[u8; 3]>,
 }
 
 /// One access unit.
@@ -187,7 +189,7 @@ impl Muxer {
         body.put_u16(0xe000 | clock);
         body.put_u16(0xf000);
         for (pid, stream) in (FIRST..).zip(&self.streams) {
-            let (kind, descriptors): (u8, Vec<u8>) = match stream.coding {
+            let (kind, mut descriptors): (u8, Vec<u8>) = match stream.coding {
                 Coding::H264 => (0x1b, Vec::new()),
                 Coding::Hevc => (0x24, [&[0x05, 4], &b"HEVC"[..]].concat()),
                 Coding::Adts => (0x0f, Vec::new()),
@@ -196,6 +198,9 @@ impl Muxer {
                 }
                 _ => (0x06, Vec::new()),
             };
+            if let Some([a, b, c]) = stream.language {
+                descriptors.extend([0x0a, 4, a, b, c, 0]);
+            }
             body.put_u8(kind);
             body.put_u16(0xe000 | pid);
             body.put_u16(0xf000 | u16::try_from(descriptors.len()).unwrap_or(0));
@@ -204,10 +209,9 @@ impl Muxer {
         self.table(1, MAP, 2, &body, out);
     }
 
-    /// A table of one section, in a packet of its own.
+    /// A table of one section, in packets of its own.
     fn table(&mut self, counter: usize, pid: u16, id: u8, body: &[u8], out: &mut BytesMut) {
         let Some(continuity) = self.counters.get_mut(counter) else { return };
-        *continuity = continuity.wrapping_add(1) & 0x0f;
         let mut section = BytesMut::with_capacity(ROOM);
         section.put_u8(id);
         // Behind the length: five bytes, the body, the checksum.
@@ -217,13 +221,22 @@ impl Muxer {
         section.put_slice(&[0, 0]);
         section.put_slice(body);
         section.put_u32(crc32(&section));
-        out.put_u8(SYNC);
-        out.put_u16(0x4000 | pid);
-        out.put_u8(0x10 | *continuity);
-        // The section begins at once.
-        out.put_u8(0);
-        out.put_slice(&section);
-        out.put_bytes(0xff, ROOM.saturating_sub(section.len()).saturating_sub(1));
+        let mut start = 0x4000;
+        while !section.is_empty() {
+            *continuity = continuity.wrapping_add(1) & 0x0f;
+            out.put_u8(SYNC);
+            out.put_u16(start | pid);
+            out.put_u8(0x10 | *continuity);
+            let mut room = ROOM;
+            if std::mem::take(&mut start) > 0 {
+                // The section begins at once.
+                out.put_u8(0);
+                room = room.saturating_sub(1);
+            }
+            let part = section.split_to(room.min(section.len()));
+            out.put_slice(&part);
+            out.put_bytes(0xff, room.saturating_sub(part.len()));
+        }
     }
 }
 
@@ -312,8 +325,10 @@ mod tests {
     use super::super::{Demuxer, Event, Packet};
     use super::*;
 
-    const BOTH: [Elementary; 2] =
-        [Elementary { coding: Coding::H264, channels: 0 }, Elementary { coding: Coding::Adts, channels: 0 }];
+    const BOTH: [Elementary; 2] = [
+        Elementary { coding: Coding::H264, channels: 0, language: None },
+        Elementary { coding: Coding::Adts, channels: 0, language: None },
+    ];
 
     fn events(stream: BytesMut) -> Vec<Event> {
         let mut demuxer = Demuxer::default();
@@ -406,7 +421,7 @@ mod tests {
         let mut out = BytesMut::new();
         muxer.set(&BOTH[..1]);
         muxer.write(&Unit { stream: 0, pts: 0, dts: 0, random_access: true, data: &[b"picture"] }, &mut out);
-        let opus = Elementary { coding: Coding::Opus, channels: 2 };
+        let opus = Elementary { coding: Coding::Opus, channels: 2, language: None };
         muxer.set(&[BOTH[0], opus]);
         muxer.write(&Unit { stream: 1, pts: 1, dts: 1, random_access: true, data: &[b"sound"] }, &mut out);
         muxer.write(&Unit { stream: 9, pts: 1, dts: 1, random_access: true, data: &[b"nobody's"] }, &mut out);
@@ -416,6 +431,25 @@ mod tests {
             .collect();
         assert_eq!(programs.len(), 2);
         assert_eq!((programs[1].streams[1].coding, programs[1].streams[1].channels), (Coding::Opus, 2));
+    }
+
+    #[test]
+    fn a_map_that_fills_more_than_a_packet_is_read_back_with_its_languages() {
+        let mut muxer = Muxer::default();
+        let sound = |code: &[u8; 3]| Elementary { coding: Coding::Opus, channels: 2, language: Some(*code) };
+        let codes = [b"eng", b"spa", b"deu", b"fra", b"ita", b"nld", b"por", b"pol"];
+        let streams: Vec<_> = std::iter::once(BOTH[0]).chain(codes.map(sound)).collect();
+        muxer.set(&streams);
+        let mut out = BytesMut::new();
+        for at in [0, 900_000] {
+            muxer.write(
+                &Unit { stream: 0, pts: at, dts: at, random_access: true, data: &[b"picture"] },
+                &mut out,
+            );
+        }
+        let Some(Event::Program(program)) = events(out).into_iter().next() else { panic!("no program") };
+        let languages: Vec<_> = program.streams.iter().filter_map(|stream| stream.language).collect();
+        assert_eq!(languages, codes.map(|code| *code));
     }
 
     proptest! {
