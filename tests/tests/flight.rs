@@ -8,8 +8,10 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 use weir_tests::{
+    bench::nginx::Nginx,
     program::Program,
     publisher::{Ffmpeg, Session, Source},
+    rtmp_url::RtmpUrl,
     wait,
     world::{Plan, World},
 };
@@ -106,6 +108,34 @@ async fn what_an_srt_caller_sent_is_replayed_too() -> Result<()> {
     );
     assert_eq!(report["tracks"].as_array().map(Vec::len), Some(2));
     assert!(report["took_s"].as_f64().context("no time")? < seconds, "as fast as it can");
+    let bytes = std::fs::read(file)?;
+    assert!(!bytes.windows(KEY.len()).any(|w| w == KEY.as_bytes()), "the key is in the recording");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_server_sent_by_rtmp_is_replayed_too() -> Result<()> {
+    let plan = Plan::open()?.pass_through();
+    let nginx = Nginx::rtmp(plan.folder()).await?;
+    let sources = format!(
+        "[pull]\nsources = [{{ stream = \"ada\", url = \"rtmp://{}/live/{KEY}\" }}]\n",
+        nginx.address
+    );
+    let world = plan.media(&sources).media("[recorder]\nseconds = 4\n").start().await?;
+    let source = Source::default().keyframe_every(1);
+    let _publisher = Ffmpeg::publish(&source, &RtmpUrl::new(&nginx.address, "live", KEY))?;
+    world.media.playlist("ada", Duration::from_secs(15)).await?;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let saved = save(&world, "ada").await?;
+    let file = Path::new(saved["file"].as_str().context("no file")?);
+    let report = replay(&world, file).await?;
+    println!("{saved}\n{report}");
+    let seconds = report["seconds"].as_f64().context("no seconds")?;
+    assert!((3.5..6.0).contains(&seconds), "began in the middle of the stream, 4 s back: {seconds}");
+    let pictures = report["video_units"].as_f64().context("no pictures")?;
+    assert!((pictures / seconds - 30.0).abs() < 2.0, "{pictures} in {seconds} s");
+    assert_eq!(counts(&report["repairs"]), BTreeMap::new());
+    assert_eq!(report["tracks"].as_array().map(Vec::len), Some(2));
     let bytes = std::fs::read(file)?;
     assert!(!bytes.windows(KEY.len()).any(|w| w == KEY.as_bytes()), "the key is in the recording");
     Ok(())

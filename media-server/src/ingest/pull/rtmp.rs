@@ -10,6 +10,7 @@ use wire::rtmp::{Client, PushUrl};
 
 use super::receive::{End, OPENING, PACE};
 use super::source::{Over, Source};
+use crate::ingest::black_box::BlackBox;
 use crate::ingest::budget::Budget;
 use crate::ingest::publishing::{Admitted, Allowed, begin};
 use crate::ingest::rtmp::media_messages::MediaMessages;
@@ -37,22 +38,27 @@ impl Playing {
         let mut playing = Self { client, line, buffer: vec![0; READ] };
         playing.answer().await?;
         while !playing.client.is_live() {
-            playing.read().await?;
+            let length = playing.line.read(&mut playing.buffer).await.map_err(lost).and_then(some)?;
+            playing.feed(length, Instant::now(), None)?;
             playing.answer().await?;
         }
         Ok(playing)
     }
 
-    /// Takes in what comes. Cancel safe.
-    async fn read(&mut self) -> Result<usize, String> {
-        let length =
-            self.line.read(&mut self.buffer).await.map_err(|error| format!("connection lost: {error}"))?;
-        if length == 0 {
-            return Err("the server closed the connection: is there such a stream?".into());
-        }
+    /// Takes in the first `length` bytes of the buffer, and has them recorded.
+    fn feed(&mut self, length: usize, now: Instant, black_box: Option<&mut BlackBox>) -> Result<(), String> {
         let bytes = self.buffer.get(..length).unwrap_or_default();
+        let mut black_box = black_box;
+        if let Some(black_box) = black_box.as_mut().filter(|it| it.is_due(now))
+            && let Some(state) = self.client.checkpoint()
+        {
+            black_box.turn(now, state, self.client.unfinished());
+        }
         self.client.feed(bytes).map_err(|error| error.to_string())?;
-        Ok(length)
+        if let Some(black_box) = black_box {
+            black_box.read(now, bytes, self.client.traced());
+        }
+        Ok(())
     }
 
     async fn answer(&mut self) -> Result<(), String> {
@@ -69,6 +75,20 @@ impl Playing {
             Ok(Err(error)) => Err(format!("connection lost: {error}")),
             Err(_) => Err(format!("the server took nothing for {WRITE:?}")),
         }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn lost(error: std::io::Error) -> String {
+    format!("connection lost: {error}")
+}
+
+/// What a read gave, if not the end.
+fn some(length: usize) -> Result<usize, String> {
+    if length > 0 {
+        Ok(length)
+    } else {
+        Err("the server closed the connection: is there such a stream?".into())
     }
 }
 
@@ -94,6 +114,9 @@ pub(super) async fn attempt(source: &Source, url: &PushUrl, stop: &CancellationT
             Err(denied) => return Over::Failed(denied.to_string()),
         };
     source.live();
+    if publishing.black_box.is_some() {
+        playing.client.trace();
+    }
     let (start, name) = (publishing.publisher.start(), publishing.stream.clone());
     let mut messages = MediaMessages::new(start, name, checkup, limits);
     let mut budget = Budget::new(limits, Instant::now());
@@ -115,12 +138,15 @@ pub(super) async fn attempt(source: &Source, url: &PushUrl, stop: &CancellationT
                 publishing.check_up(0, health);
                 continue;
             }
-            read = playing.read() => match read {
+            read = playing.line.read(&mut playing.buffer) => match read.map_err(lost).and_then(some) {
                 Ok(length) => length,
                 Err(error) => break End::lost(error),
             },
         };
         let now = Instant::now();
+        if let Err(error) = playing.feed(length, now, publishing.black_box.as_mut()) {
+            break End::lost(error);
+        }
         let mut refused = budget.spend(now, length as u64, 1).err().map(|excess| excess.to_string());
         while let Some(event) = playing.client.next() {
             heard = now;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chunk::ChunkReader;
+use super::client::{self, Client};
 use super::held::Held;
 use super::limits::Limits;
 use super::session::{Phase, Session};
@@ -41,13 +42,25 @@ struct Read {
     held: Held,
 }
 
+fn written(stream: u32, reader: &ChunkReader, held: &Held) -> Option<Vec<u8>> {
+    postcard::to_allocvec(&Written { version: VERSION, stream, reader, held }).ok()
+}
+
+impl Client {
+    /// As [`Session::checkpoint`], of what is played: media come as a publisher would send them, and a [`Session`] goes on
+    /// from it.
+    pub fn checkpoint(&self) -> Option<Vec<u8>> {
+        let client::Phase::Live { stream } = self.phase else { return None };
+        written(stream, &self.reader, &self.held)
+    }
+}
+
 impl Session {
     /// The state of an accepted publish, without the names and keys that it came with; `None` in any other phase.
     /// Takes as much memory as [`Session::buffered`], and a little.
     pub fn checkpoint(&self) -> Option<Vec<u8>> {
         let Phase::Live { stream } = self.phase else { return None };
-        let state = Written { version: VERSION, stream, reader: &self.reader, held: &self.held };
-        postcard::to_allocvec(&state).ok()
+        written(stream, &self.reader, &self.held)
     }
 
     /// Goes on from a checkpoint: first come the metadata and sequence headers that were known, then the events of what

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::aggregate::Parts;
 use super::chunk::{self, ChunkReader, Input};
 use super::event::Event;
+use super::held::Held;
 use super::message::{Message, kind};
 use super::session::media_event;
 use super::target::PushUrl;
@@ -13,6 +14,7 @@ use super::writer::{COMMAND, CONTROL, ChunkWriter};
 use super::{Limits, Repairs, SessionError};
 use crate::amf0::{self, Value};
 use crate::cursor::Cursor;
+use crate::trace::Traced;
 
 /// S1 and S2.
 const PACKET: usize = 1536;
@@ -47,7 +49,7 @@ pub enum ClientError {
 
 /// How far the connection has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     /// C0 and C1 are sent.
     Handshake,
     Connecting,
@@ -88,12 +90,13 @@ pub struct Client {
     agent: String,
     /// S0, S1 and S2 as far as they are there.
     greeting: Vec<u8>,
-    reader: ChunkReader,
+    pub(super) reader: ChunkReader,
     writer: ChunkWriter,
     limits: Limits,
     repairs: Repairs,
-    phase: Phase,
+    pub(super) phase: Phase,
     wish: Wish,
+    pub(super) held: Held,
     events: VecDeque<Event>,
     received: u64,
     acknowledged: u64,
@@ -127,6 +130,7 @@ impl Client {
             repairs: Repairs::default(),
             phase: Phase::Handshake,
             wish,
+            held: Held::default(),
             events: VecDeque::new(),
             received: 0,
             acknowledged: 0,
@@ -145,6 +149,21 @@ impl Client {
         matches!(self.phase, Phase::Live { .. })
     }
 
+    /// As [`Session::trace`](super::Session::trace), of what is played.
+    pub fn trace(&mut self) {
+        self.reader.trace = Some(Vec::new());
+    }
+
+    /// As [`Session::traced`](super::Session::traced).
+    pub fn traced(&mut self) -> impl Iterator<Item = Traced> {
+        self.reader.trace.iter_mut().flat_map(|trace| trace.drain(..))
+    }
+
+    /// As [`Session::unfinished`](super::Session::unfinished).
+    pub fn unfinished(&self) -> impl Iterator<Item = (u32, Bytes)> {
+        self.reader.unfinished()
+    }
+
     /// Bytes for the server; empty where there are none.
     pub fn output(&mut self) -> Bytes {
         self.writer.take()
@@ -152,6 +171,10 @@ impl Client {
 
     /// Takes bytes of the server in.
     pub fn feed(&mut self, mut data: &[u8]) -> Result<(), ClientError> {
+        // Of the bytes before: nobody has taken it, and its places are not in these.
+        if let Some(trace) = &mut self.reader.trace {
+            trace.clear();
+        }
         self.received = self.received.saturating_add(data.len() as u64);
         if self.phase == Phase::Handshake && !self.shake_hands(&mut data)? {
             return Ok(());
@@ -291,13 +314,17 @@ impl Client {
             return;
         }
         match message.kind {
-            kind::AUDIO | kind::VIDEO => self.events.push_back(media_event(message)),
+            kind::AUDIO | kind::VIDEO => {
+                self.held.media(&message);
+                self.events.push_back(media_event(message));
+            }
             kind::DATA_AMF0 => {
                 let Ok(values) = amf0::decode_all(&message.payload, &self.limits.amf0) else { return };
                 let mut values =
                     values.into_iter().skip_while(|value| value.as_str() == Some("@setDataFrame"));
                 let is_metadata = values.next().is_some_and(|name| name.as_str() == Some("onMetaData"));
                 if let Some(value) = values.next().filter(|_| is_metadata) {
+                    self.held.metadata(&message);
                     self.events.push_back(Event::Metadata { timestamp: message.timestamp, value });
                 }
             }
