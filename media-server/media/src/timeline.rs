@@ -209,6 +209,17 @@ impl Timeline {
         (Stamp { dts, pts: dts, duration }, repairs)
     }
 
+    /// Frames of a sound were lost on the way: the next one leaves as much room before it as its timestamp says.
+    pub fn lost_sound(&mut self, number: usize) {
+        let sound = match number.checked_sub(1) {
+            None => Some(&mut self.audio),
+            Some(further) => self.further.get_mut(further),
+        };
+        if let Some(sound) = sound {
+            sound.spacing.lose();
+        }
+    }
+
     /// How much faster the source's clock runs than the arrival clock, in parts per million, once half a minute is
     /// seen. Measured on video where there is any, over the whole session.
     pub fn slope_ppm(&self) -> Option<f64> {

@@ -214,6 +214,11 @@ impl Tracks {
         Some(stamp.dts)
     }
 
+    /// Frames of a sound before the next one are lost.
+    pub(super) fn lost_sound(&mut self, number: u8) {
+        self.timeline.lost_sound(usize::from(number));
+    }
+
     /// How a sound decodes from here on.
     pub(super) fn set_audio(&mut self, number: u8, format: AudioFormat, publisher: &mut Publisher) {
         let known = self.sounds.iter().position(|sound| sound.number == number);

@@ -243,6 +243,7 @@ impl TransportStream {
             self.tracks.damaged(Kind::Video, publisher);
         } else if let Some(sound) = self.sounds.iter_mut().find(|sound| sound.pid == pid) {
             sound.lose();
+            self.tracks.lost_sound(sound.number);
             self.tracks.damaged(Kind::Audio, publisher);
         }
     }

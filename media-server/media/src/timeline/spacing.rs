@@ -28,6 +28,8 @@ const LONGEST: Span = Span::from_millis(1_000);
 pub(super) struct Spacing {
     grid: Option<Grid>,
     last: Option<(Timestamp, Span)>,
+    /// Frames before the next one are known to be lost.
+    holed: bool,
 }
 
 /// An exact grid: `samples` samples of `rate` behind `origin` is where the next unit goes.
@@ -81,6 +83,13 @@ impl Grid {
         self.beyond >= SUSTAINED || self.wide >= WIDE_SUSTAINED || deviation.abs() > LOST
     }
 
+    /// Lost frames leave a hole: as many as lie in `behind`, each of so many samples.
+    fn leave_out(&mut self, behind: Span, samples: i64) {
+        let frame = Span::from_ticks(samples, self.rate);
+        let frames = (behind + frame.half()).flicks().checked_div(frame.flicks()).unwrap_or(0).max(0);
+        self.samples = self.samples.saturating_add(frames.saturating_mul(samples));
+    }
+
     /// Follows the mean deviation, at most one sample every other unit; true where it begins to.
     fn follow(&mut self, deviation: Span) -> bool {
         self.mean.note(deviation.clamp(-STEP, STEP).flicks() as f64);
@@ -99,6 +108,11 @@ impl Grid {
 }
 
 impl Spacing {
+    /// What comes next does not follow on what was placed last.
+    pub(super) fn lose(&mut self) {
+        self.holed = true;
+    }
+
     /// The unit's time and duration. Behind a jump the source's timestamp is right, whatever the grid expects.
     pub(super) fn place(
         &mut self,
@@ -117,6 +131,9 @@ impl Spacing {
             Some(grid) if grid.rate != rate => Grid::at(grid.next(), rate),
             Some(grid) => grid,
         };
+        if std::mem::take(&mut self.holed) {
+            grid.leave_out(source - grid.next(), samples);
+        }
         let deviation = source - grid.next();
         if grid.left(deviation) {
             repairs.note(Repair::AudioMoved);

@@ -44,6 +44,23 @@ fn lost_audio_moves_the_grid_once_and_drifting_audio_is_followed() {
 }
 
 #[test]
+fn frames_that_are_known_to_be_lost_leave_a_hole_of_their_length() {
+    let mut timeline = rtmp();
+    let mut worst = Span::ZERO;
+    for n in 0..4000_i64 {
+        if n % 100 < n / 1000 {
+            timeline.lost_sound(0);
+            continue;
+        }
+        let time = Timestamp::from_ticks(n * 1024, 48_000);
+        let (stamp, _) = timeline.audio(cut(time), AAC.0, AAC.1, time);
+        worst = worst.max((stamp.dts - time).abs());
+    }
+    assert!(worst <= Span::from_millis(2), "{worst:?}");
+    assert_eq!(timeline.repairs().total(), 0);
+}
+
+#[test]
 fn further_sounds_stay_with_the_first_and_with_the_picture_over_jumps() {
     for pictures in [true, false] {
         let mut timeline = rtmp();
