@@ -1,15 +1,29 @@
 //! A path of datagrams that loses some and takes its time: a proxy on loopback, the same for the same seed.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Result;
 use tokio::{net::UdpSocket, task::JoinSet, time::Instant};
 
 /// What the path does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Path {
     /// Of a thousand datagrams, in each direction.
     pub lost_in_thousand: u64,
+    /// Of ten thousand datagrams so many begin a burst, in which all are lost, and how many a burst is.
+    pub bursts: (u64, u64),
+    /// Up to so much longer on the way, in the order in which they were sent.
+    pub jitter: Duration,
+    /// Of a thousand datagrams so many are overtaken by those of the next so long.
+    pub overtaken: (u64, Duration),
     /// There and back.
     pub round_trip: Duration,
     /// Which datagrams are lost.
@@ -21,6 +35,8 @@ pub struct Path {
 pub struct LossyPath {
     /// Where to send to.
     pub address: SocketAddr,
+    /// Of SRT, the number of the connection that the newest datagram there is for.
+    connection: Arc<AtomicU32>,
     _running: JoinSet<Result<()>>,
 }
 
@@ -32,8 +48,14 @@ impl LossyPath {
         far.connect(target).await?;
         let address = near.local_addr()?;
         let mut running = JoinSet::new();
-        running.spawn(carry(near, far, path));
-        Ok(Self { address, _running: running })
+        let connection = Arc::default();
+        running.spawn(carry(near, far, path, Arc::clone(&connection)));
+        Ok(Self { address, connection, _running: running })
+    }
+
+    /// The number by which the receiver knows a caller by SRT.
+    pub fn connection(&self) -> Option<u32> {
+        Some(self.connection.load(Ordering::Relaxed)).filter(|number| *number > 0)
     }
 }
 
@@ -49,8 +71,48 @@ impl Dice {
     }
 }
 
-async fn carry(near: UdpSocket, far: UdpSocket, path: Path) -> Result<()> {
-    let (mut there, mut back) = (Dice(path.seed | 1), Dice(path.seed.rotate_left(32) | 1));
+/// One direction.
+struct Direction {
+    dice: Dice,
+    /// Datagrams of a burst that are still to be lost.
+    burst: u64,
+    /// When the last one that keeps its place arrives.
+    last: Option<Instant>,
+}
+
+impl Direction {
+    fn new(seed: u64) -> Self {
+        Self { dice: Dice(seed | 1), burst: 0, last: None }
+    }
+
+    /// When a datagram that is sent now arrives, if it does.
+    fn arrives(&mut self, path: &Path) -> Option<Instant> {
+        let throw = self.dice.throw();
+        if path.bursts.1 > 0 && self.burst == 0 && self.dice.throw() % 10_000 < path.bursts.0 {
+            self.burst = path.bursts.1;
+        }
+        if self.burst > 0 {
+            self.burst -= 1;
+            return None;
+        }
+        if throw % 1000 < path.lost_in_thousand {
+            return None;
+        }
+        let mut at = Instant::now() + path.round_trip / 2;
+        if path.overtaken.0 > 0 && self.dice.throw() % 1000 < path.overtaken.0 {
+            return Some(at + path.overtaken.1);
+        }
+        if !path.jitter.is_zero() {
+            at += path.jitter.mul_f64((self.dice.throw() % 1000) as f64 / 1000.0);
+            at = self.last.map_or(at, |last| last.max(at));
+            self.last = Some(at);
+        }
+        Some(at)
+    }
+}
+
+async fn carry(near: UdpSocket, far: UdpSocket, path: Path, connection: Arc<AtomicU32>) -> Result<()> {
+    let (mut there, mut back) = (Direction::new(path.seed), Direction::new(path.seed.rotate_left(32)));
     let mut on_the_way: BTreeMap<(Instant, u64), (bool, Vec<u8>)> = BTreeMap::new();
     let (mut sender, mut number) = (None, 0);
     let (mut from_near, mut from_far) = (vec![0; 2048], vec![0; 2048]);
@@ -73,6 +135,9 @@ async fn carry(near: UdpSocket, far: UdpSocket, path: Path) -> Result<()> {
             received = near.recv_from(&mut from_near) => {
                 let (length, from) = received?;
                 sender = Some(from);
+                if let Some(number) = from_near.get(12..16).and_then(<[u8]>::first_chunk) {
+                    connection.store(u32::from_be_bytes(*number), Ordering::Relaxed);
+                }
                 (true, from_near[..length].to_vec())
             }
             received = far.recv(&mut from_far) => match received {
@@ -81,10 +146,10 @@ async fn carry(near: UdpSocket, far: UdpSocket, path: Path) -> Result<()> {
                 Err(_) => continue,
             },
         };
-        let dice = if outwards { &mut there } else { &mut back };
-        if dice.throw() % 1000 >= path.lost_in_thousand {
+        let direction = if outwards { &mut there } else { &mut back };
+        if let Some(at) = direction.arrives(&path) {
             number += 1;
-            on_the_way.insert((Instant::now() + path.round_trip / 2, number), (outwards, datagram));
+            on_the_way.insert((at, number), (outwards, datagram));
         }
     }
 }

@@ -1,12 +1,8 @@
-//! Real encoders against the RTMP ports, each with what it can: `make soak` fills docs/interop.md with what was seen.
+//! Real encoders against the ports, each with what it can: `make soak` fills docs/interop.md with what was seen.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
-use rustix::process::Signal;
 use tokio::{process::Command, task::JoinSet};
 use weir_tests::{
     bench::table::Table,
@@ -17,6 +13,7 @@ use weir_tests::{
         Ffmpeg, Session, Source,
         enhanced::{self, Codec},
         flv::{self, Tag},
+        obs::{OBS, Obs},
     },
     rtmp_url::RtmpUrl,
     world::{Plan, World},
@@ -24,8 +21,6 @@ use weir_tests::{
 
 /// How long each stream is judged.
 const JUDGED: Duration = Duration::from_secs(8);
-
-const OBS: &str = "OBS Studio (Debian 12) under Xvfb";
 
 struct Matrix {
     world: World,
@@ -107,7 +102,7 @@ async fn gstreamer(matrix: &mut Matrix) -> Result<()> {
     Ok(())
 }
 
-/// SRT: ffmpeg and GStreamer have libsrt inside, srt-live-transmit is libsrt's own tool.
+/// SRT: the codecs; encoders and players of every kind are in `interop_srt.rs`.
 async fn srt(matrix: &mut Matrix) -> Result<()> {
     const CASES: [(&str, &[&str], &str); 3] = [
         ("H.264, AAC", &[], "h264"),
@@ -125,25 +120,7 @@ async fn srt(matrix: &mut Matrix) -> Result<()> {
         let _publisher = Ffmpeg::publish_srt(&Source::default().keyframe_every(1), &address, &options)?;
         matrix.seen("ffmpeg (Debian 12)", "SRT", codecs, key).await?;
     }
-    let pipeline = format!(
-        "mpegtsmux name=mux alignment=7 ! srtsink uri=srt://{address} streamid=publish/gstsrt latency=120 \
-         videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=30/1 ! \
-         x264enc tune=zerolatency speed-preset=ultrafast bitrate=800 key-int-max=30 ! h264parse ! queue ! mux. \
-         audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! avenc_aac ! aacparse ! queue ! mux."
-    );
-    let mut command = Command::new("gst-launch-1.0");
-    command.arg("-q").args(pipeline.split_whitespace());
-    let publisher = Program::start("gst-launch-1.0", command)?;
-    matrix.seen("GStreamer srtsink", "SRT", "H.264, AAC", "gstsrt").await?;
-    drop(publisher);
-    // From a stream that ffmpeg sends it by UDP.
-    let near = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
-    let mut command = Command::new("srt-live-transmit");
-    command.arg(format!("udp://{near}")).arg(format!("srt://{address}?streamid=publish/slt&latency=120"));
-    let _relay = Program::start("srt-live-transmit", command)?;
-    let _sender =
-        Ffmpeg::send_ts(&Source::default().keyframe_every(1), &format!("udp://{near}?pkt_size=1316"))?;
-    matrix.seen("srt-live-transmit (libsrt)", "SRT", "H.264, AAC", "slt").await
+    Ok(())
 }
 
 async fn rml(matrix: &mut Matrix) -> Result<()> {
@@ -174,75 +151,15 @@ async fn rml(matrix: &mut Matrix) -> Result<()> {
     Ok(())
 }
 
-/// A home of OBS with one empty scene that streams to `url` at once.
-fn obs_home(folder: &Path, url: &RtmpUrl) -> Result<()> {
-    let basic = folder.join("obs-studio/basic");
-    let profile = basic.join("profiles/weir");
-    std::fs::create_dir_all(&profile)?;
-    std::fs::create_dir_all(basic.join("scenes"))?;
-    std::fs::write(
-        folder.join("obs-studio/global.ini"),
-        "[General]\nFirstRun=true\nLastVersion=486539266\nEnableAutoUpdates=false\n[Basic]\nProfile=weir\n\
-         ProfileDir=weir\nSceneCollection=weir\nSceneCollectionFile=weir\n",
-    )?;
-    std::fs::write(
-        profile.join("basic.ini"),
-        "[General]\nName=weir\n[Output]\nMode=Simple\n[SimpleOutput]\nVBitrate=800\nABitrate=96\n\
-         StreamEncoder=x264\nPreset=ultrafast\nUseAdvanced=true\nx264Settings=keyint=60 min-keyint=60\n\
-         [Video]\nBaseCX=640\nBaseCY=360\nOutputCX=640\nOutputCY=360\nFPSCommon=30\n",
-    )?;
-    let service = serde_json::json!({
-        "type": "rtmp_custom",
-        "settings": { "server": url.server(), "key": url.key, "use_auth": false },
-    });
-    std::fs::write(profile.join("service.json"), service.to_string())?;
-    let scene = serde_json::json!({
-        "current_scene": "Scene", "current_program_scene": "Scene", "name": "weir",
-        "scene_order": [{ "name": "Scene" }],
-        "sources": [{ "id": "scene", "name": "Scene", "settings": { "id_counter": 1, "items": [] } }],
-    });
-    std::fs::write(basic.join("scenes/weir.json"), scene.to_string())?;
-    Ok(())
-}
-
-/// Its RTMP library trusts what lies in /etc/ssl/certs and nothing else: OBS gets one of its own there, in a mount
-/// namespace that ends with it.
-const TRUSTING: &str = "mount --bind \"$0\" /etc/ssl/certs && exec obs \"$@\"";
-
 async fn obs(matrix: &mut Matrix) -> Result<()> {
     for tls in [false, true] {
-        let home = tempfile::tempdir()?;
         let mut url = matrix.url(tls, &format!("obs-{tls}"))?;
         // The certificate names no address.
         url.address = url.address.replace("127.0.0.1", "localhost");
-        obs_home(home.path(), &url)?;
-        let mut screen = Command::new("Xvfb");
-        screen.args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp"]);
-        let mut screen = Program::start("Xvfb", screen)?;
-        let display = screen.line("", Duration::from_secs(15)).await?;
-        let mut command = if tls {
-            let trusted = home.path().join("trusted");
-            std::fs::create_dir(&trusted)?;
-            std::fs::copy(matrix.world.folder().join("cert.pem"), trusted.join("weir.pem"))?;
-            let mut command = Command::new("unshare");
-            command.args(["--map-root-user", "--mount", "--kill-child", "sh", "-c", TRUSTING]).arg(trusted);
-            command
-        } else {
-            Command::new("obs")
-        };
-        command
-            .args(["--multi", "--startstreaming", "--minimize-to-tray", "--disable-updater"])
-            .args(["--profile", "weir", "--collection", "weir"])
-            .env("DISPLAY", format!(":{}", display.trim()))
-            .env("XDG_CONFIG_HOME", home.path())
-            .env("LIBGL_ALWAYS_SOFTWARE", "1");
-        let program = Program::start("obs", command)?;
+        let certificate = matrix.world.folder().join("cert.pem");
+        let obs = Obs::start(&url.server(), &url.key, tls.then_some(&*certificate)).await?;
         let seen = matrix.seen(OBS, transport(tls), "H.264, AAC", &url.key).await;
-        let said = program.log_tail(30);
-        for mut program in [program, screen] {
-            program.signal(Signal::KILL)?;
-            program.ended(Duration::from_secs(15)).await?;
-        }
+        let said = obs.end().await?;
         seen.context(said)?;
     }
     let reason = "impossible: OBS 29.0 sends H.264 only by RTMP, Enhanced RTMP came with 29.1";

@@ -25,8 +25,28 @@ use crate::{
 const LASTS: Duration = Duration::from_mins(1);
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
-/// Loss of a thousand datagrams, and the latency that both sides ask for in milliseconds.
-const CASES: [(u64, u64); 2] = [(20, 120), (50, 200)];
+/// What the path does, in words, and the latency that both sides ask for in milliseconds.
+fn cases() -> [(&'static str, lossy_path::Path, u64); 5] {
+    let path = lossy_path::Path { round_trip: ROUND_TRIP, seed: 20_261_121, ..lossy_path::Path::default() };
+    let late = Duration::from_millis(15);
+    [
+        ("2 % lost", lossy_path::Path { lost_in_thousand: 20, ..path }, 120),
+        ("5 % lost", lossy_path::Path { lost_in_thousand: 50, ..path }, 200),
+        (
+            "2 % lost, jitter of 20 ms",
+            lossy_path::Path { lost_in_thousand: 20, jitter: 20 * MS, ..path },
+            200,
+        ),
+        (
+            "1 % lost, 5 % overtaken",
+            lossy_path::Path { lost_in_thousand: 10, overtaken: (50, late), ..path },
+            200,
+        ),
+        ("bursts of 25, 0.1 % of datagrams begin one", lossy_path::Path { bursts: (10, 25), ..path }, 200),
+    ]
+}
+
+const MS: Duration = Duration::from_millis(1);
 
 /// What one receiver saw.
 #[derive(Clone, Copy, Debug)]
@@ -93,14 +113,13 @@ fn of_libsrt(report: &Path, (processor, lasted): (f64, f64)) -> Result<Seen> {
 async fn case(
     folder: &Path,
     media: &Path,
-    (lost_in_thousand, latency): (u64, u64),
+    (path, latency): (lossy_path::Path, u64),
 ) -> Result<(Seen, Seen, f64)> {
     let settings = format!("[srt]\nlatency_ms = {latency}\n");
     let world = Plan::open()?.pass_through().media(&settings).start().await?;
     let report = folder.join(format!("libsrt-{latency}.json"));
     let free = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
     let peer = peer(free.port(), latency, &report)?;
-    let path = lossy_path::Path { lost_in_thousand, round_trip: ROUND_TRIP, seed: 20_261_121 };
     let to_ours = LossyPath::to(world.media.srt.parse()?, path).await?;
     let to_peer = LossyPath::to(free, path).await?;
     let mut senders = [
@@ -130,14 +149,14 @@ pub async fn run(folder: &Path) -> Result<Table> {
     let media = folder.join("lossy.ts");
     Source::default().noisy().video_kbps(6000).seconds(6).write_ts(&media).await?;
     let mut rows = Vec::new();
-    for (lost, latency) in CASES {
-        let (ours, peer, late) = case(folder, &media, (lost, latency)).await?;
+    for (weather, path, latency) in cases() {
+        let (ours, peer, late) = case(folder, &media, (path, latency)).await?;
         let share = |seen: Seen| format!("{} of {}", seen.too_late, seen.packets - seen.retransmitted);
         let late = late * 1e3 + HALF.as_secs_f64() * 1e3;
         let ratio = (ours.processor / ours.lasted) / (peer.processor / peer.lasted);
         let verdict = |met: bool| if met { "met" } else { "**missed**" };
         rows.push(vec![
-            format!("{} %, {latency} ms", lost as f64 / 10.0),
+            format!("{weather}, {latency} ms"),
             share(ours),
             share(peer),
             format!("{} / {}", ours.retransmitted, peer.retransmitted),
@@ -158,15 +177,15 @@ pub async fn run(folder: &Path) -> Result<Table> {
     Ok(Table {
         name: "srt-loss",
         title: format!(
-            "SRT packets that were not there when they were due, of those sent: 6 Mbit/s for {} s over a proxy that loses so \
-             many datagrams in each direction (the same dice for both), round trip {} ms, latency as named; beside \
+            "SRT packets that were not there when they were due, of those sent: 6 Mbit/s for {} s over a proxy that does so to \
+             the datagrams in each direction (the same dice for both), round trip {} ms, latency as named; beside \
              `srt-live-transmit` (libsrt) in the same run. {}.",
             LASTS.as_secs(),
             ROUND_TRIP.as_millis(),
             proc::machine()
         ),
         columns: vec![
-            "loss, latency",
+            "path, latency",
             "lost (Weir)",
             "lost (libsrt)",
             "sent again (Weir / libsrt)",

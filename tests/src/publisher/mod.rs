@@ -4,6 +4,7 @@ pub mod chunks;
 pub mod enhanced;
 pub mod ffmpeg;
 pub mod flv;
+pub mod obs;
 pub mod session;
 
 pub use ffmpeg::{Ffmpeg, Source, run};
