@@ -8,6 +8,7 @@ use tokio::process::Command;
 use weir_tests::{
     beeps::{self, Beeps},
     bench::proc,
+    browser::Browser,
     llhls::{self, Report, follow::Followed},
     program::Program,
     publisher::run,
@@ -153,4 +154,36 @@ async fn a_backup_without_a_language_gives_its_first_sound_for_it() -> Result<()
         assert!((heard.pitch - pitch).abs() < 40.0, "{name}: {heard:?}");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_of_the_watch_page_chooses_a_language() -> Result<()> {
+    let world = Plan::admitted()?.pass_through().start().await?;
+    let demo = world.demo().await?;
+    let fact = |name: &str| demo[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
+    let aac: &[&str] = &["aac", "-ac", "2"];
+    let sounds = [Sent(400, "eng", aac), Sent(800, "spa", &["mp2", "-ac", "2"])];
+    let mut publisher = by_srt(&world, &sounds, &fact("key")?)?;
+    world.media.playlist(&fact("stream")?, SOON).await?;
+    let browser = Browser::start().await?;
+    browser.open(&format!("{}/watch/{}", world.control()?.http, fact("channel")?)).await?;
+    browser.until("window.__weir?.stats()?.firstFrameMs !== null", SOON * 2).await?;
+    let options = "[...document.querySelectorAll('option')].map((it) => it.textContent)";
+    browser.until(&format!("{options}.includes('Spanish')"), SOON).await?;
+    let chosen = "(() => { const it = [...document.querySelectorAll('select')].pop(); it.value = 1; \
+                  it.dispatchEvent(new Event('change', { bubbles: true })); return true; })()";
+    browser.until(chosen, SOON).await?;
+    browser.until("window.__weir.hls.audioTracks[window.__weir.hls.audioTrack].lang === 'es'", SOON).await?;
+    let before = browser.stats().await?["currentTime"].as_f64().context("no time")?;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let stats = browser.stats().await?;
+    println!("{stats}");
+    let played = stats["currentTime"].as_f64().context("no time")? - before;
+    assert!(played > 5.0, "{played} s played: {stats}");
+    // What is loaded is the chosen one.
+    let loaded =
+        "performance.getEntriesByType('resource').slice(-8).some((it) => it.name.includes('/audio-es/'))";
+    browser.until(loaded, SOON).await?;
+    publisher.must_run()?;
+    browser.close().await
 }

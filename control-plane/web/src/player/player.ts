@@ -5,7 +5,7 @@ import { backoff } from '../backoff';
 import { POLICIES } from './policy';
 import { Stalls } from './stalls';
 import { Standstill } from './standstill';
-import { type Phase, type Rung, type Stats, type Trouble, rungLabel, rungName } from './state';
+import { type Phase, type Rung, type Sound, type Stats, type Trouble, rungLabel, rungName } from './state';
 import { INTERRUPTED, OFFLINE, explain } from './trouble';
 
 /** What the page is told. */
@@ -13,6 +13,7 @@ export interface Listener {
   phase(phase: Phase): void;
   trouble(trouble: Trouble | null): void;
   rungs(rungs: Rung[], current: number, auto: boolean): void;
+  sounds(sounds: Sound[], current: number): void;
   muted(muted: boolean): void;
 }
 
@@ -61,6 +62,8 @@ export class Player {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly standstill = new Standstill();
   private readonly looking: ReturnType<typeof setInterval>;
+  /** The name of the sound that the viewer chose: it stays chosen when the stream is taken up again. */
+  private sound: string | null = null;
   /** Nothing of the present attempt has been shown yet. */
   private fresh = true;
 
@@ -115,6 +118,16 @@ export class Player {
   choose(index: number): void {
     if (this.hls) this.hls.nextLevel = index;
     this.tellRungs();
+  }
+
+  /** A sound by its index. */
+  chooseSound(index: number): void {
+    const { hls } = this;
+    const track = hls?.audioTracks[index];
+    if (!hls || !track) return;
+    this.sound = track.name;
+    hls.audioTrack = index;
+    this.tellSounds();
   }
 
   toLiveEdge(): void {
@@ -209,6 +222,12 @@ export class Player {
       void this.play();
     });
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.tellRungs());
+    hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => {
+      const wanted = hls.audioTracks.findIndex((track) => track.name === this.sound);
+      if (wanted >= 0 && wanted !== hls.audioTrack) hls.audioTrack = wanted;
+      this.tellSounds();
+    });
+    hls.on(Hls.Events.AUDIO_TRACK_SWITCHED, () => this.tellSounds());
     hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => {
       // What is over is not played again from its beginning: the next stream is waited for.
       if (this.fresh && !details.live) {
@@ -280,6 +299,12 @@ export class Player {
     if (!hls) return;
     const rungs = hls.levels.map((level, index) => ({ index, label: rungLabel(level), name: rungName(level) })).reverse();
     this.listener.rungs(rungs, hls.currentLevel, hls.autoLevelEnabled);
+  }
+
+  private tellSounds(): void {
+    const hls = this.hls;
+    if (!hls) return;
+    this.listener.sounds(hls.audioTracks.map((track, index) => ({ index, name: track.name })), hls.audioTrack);
   }
 
   private bufferedAhead(): number {

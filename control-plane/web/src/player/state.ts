@@ -9,6 +9,12 @@ export interface Rung {
   name: string;
 }
 
+/** A sound to choose, in a language of its own. */
+export interface Sound {
+  index: number;
+  name: string;
+}
+
 /** Why playback does not go, in plain words, and whether the viewer could do anything. */
 export interface Trouble {
   text: string;
