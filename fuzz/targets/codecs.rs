@@ -1,9 +1,10 @@
-//! Decoder configurations and coded pictures of H.264, HEVC and AV1, the headers of Opus and AAC, and elements of LATM: the first byte
-//! says which, the second how much of the rest is the configuration.
+//! Decoder configurations and coded pictures of H.264, HEVC and AV1, the headers of Opus and AAC, elements of LATM, and
+//! frames of sound out of a byte stream: the first byte says which, the second how much of the rest is the configuration.
 #![no_main]
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use media::frames::Frames;
 use media::intake::{VideoCodec, VideoIntake};
 use media::latm::Latm;
 use media::{aac, opus};
@@ -15,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         let at = usize::from(*split).min(rest.len());
         (rest.slice(..at), rest.slice(at..))
     };
-    let codec = match which % 6 {
+    let codec = match which % 7 {
         0 => VideoCodec::H264,
         1 => VideoCodec::H265,
         2 => VideoCodec::Av1,
@@ -35,9 +36,20 @@ fuzz_target!(|data: &[u8]| {
             }
             return;
         }
-        _ => {
+        5 => {
             if let Ok(format) = aac::format(&record) {
                 assert!(format.channels > 0 && format.sample_rate > 0);
+            }
+            return;
+        }
+        _ => {
+            for mut frames in [Frames::adts(), Frames::loas(), Frames::mpeg_audio(), Frames::ac3()] {
+                let mut carried = 0;
+                for piece in [&record, &coded, &record] {
+                    frames.push(piece.clone());
+                    carried += std::iter::from_fn(|| frames.next()).map(|frame| frame.payload.len()).sum::<usize>();
+                }
+                assert!(carried <= 2 * record.len() + coded.len());
             }
             return;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Command;
+use tokio::{process::Command, task::JoinSet};
 use weir_tests::{
     beeps::{self, Beeps},
     bench::proc,
@@ -106,14 +106,15 @@ async fn a_killed_sound_worker_is_replaced_without_a_hole() -> Result<()> {
     let workers = proc::children(daemon)?;
     let [worker] = workers[..] else { anyhow::bail!("workers: {workers:?}") };
     let url = world.media.hls("radio");
-    let check = tokio::spawn(async move { llhls::check(&url, Duration::from_secs(12)).await });
+    let mut checking = JoinSet::new();
+    checking.spawn(async move { llhls::check(&url, Duration::from_secs(12)).await });
     tokio::time::sleep(Duration::from_secs(5)).await;
     kill_process(Pid::from_raw(i32::try_from(worker)?).context("a process id")?, Signal::KILL)?;
     wait::until("another worker", SOON, || async {
         Ok(proc::children(daemon)?.into_iter().any(|pid| pid != worker).then_some(()))
     })
     .await?;
-    let report = check.await??;
+    let report = checking.join_next().await.context("no report")???;
     publisher.must_run()?;
     report.no_must_broken(&[])?;
     let heard = Beeps::of(rendition(&report, "audio")?).await?;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use weir_tests::{
-    bench::proc,
     llhls,
     lossy_path::{LossyPath, Path},
     publisher::{Ffmpeg, Source},

@@ -23,7 +23,7 @@ pub fn is_enhanced(frame: &[u8]) -> bool {
 /// Reads a frame's head. None: there is none here. Samples are 0 where the frame belongs to one before it: more
 /// channels of the same time.
 pub fn head(bytes: &[u8]) -> Option<Head> {
-    let bytes = bytes.first_chunk::<HEADER>()?;
+    let bytes = *bytes.first_chunk::<HEADER>()?;
     if !bytes.starts_with(&[0x0b, 0x77]) {
         return None;
     }
@@ -34,7 +34,7 @@ pub fn head(bytes: &[u8]) -> Option<Head> {
     }
 }
 
-fn plain(bytes: &[u8; HEADER]) -> Option<Head> {
+fn plain(bytes: [u8; HEADER]) -> Option<Head> {
     let mut bits = Bits::new(bytes.get(4..)?);
     let rate = *SAMPLE_RATES.get(bits.read(2)? as usize)?;
     let code = bits.read(6)?;
@@ -60,7 +60,7 @@ fn plain(bytes: &[u8; HEADER]) -> Option<Head> {
     Some(Head { length: (words * 2) as usize, sample_rate: rate, channels, samples: 1536 })
 }
 
-fn enhanced(bytes: &[u8; HEADER]) -> Option<Head> {
+fn enhanced(bytes: [u8; HEADER]) -> Option<Head> {
     let mut bits = Bits::new(bytes.get(2..)?);
     let kind = bits.read(2)?;
     bits.skip(3)?;

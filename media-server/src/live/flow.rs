@@ -215,7 +215,8 @@ impl Run {
         }
         let known = self.clock.known_until();
         for sound in self.sounds.iter_mut().skip(1) {
-            while let Some(unit) = sound.held.pop_front_if(|unit| unit.pts + unit.duration <= known) {
+            let until = sound.held.partition_point(|unit| unit.pts + unit.duration <= known);
+            for unit in sound.held.drain(..until) {
                 outcome |= push(sound.track.as_mut(), unit).outcome;
             }
         }

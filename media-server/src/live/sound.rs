@@ -75,7 +75,7 @@ impl Sound {
     }
 
     /// It is the one that this voice is heard in, and has no other language to keep.
-    fn is_named_by(&self, index: usize, voice: &Voice, voices: &[Voice]) -> bool {
+    fn is_named_by(&self, index: usize, voice: Voice, voices: &[Voice]) -> bool {
         let gone = || voices.iter().all(|other| other.language != self.language);
         self.from == voice.number
             && if index == 0 {
@@ -136,7 +136,7 @@ impl Run {
             if language.is_some() && self.sounds.iter().any(|sound| sound.language == language) {
                 continue;
             }
-            match self.sounds.iter().enumerate().position(|(index, it)| it.is_named_by(index, voice, voices))
+            match self.sounds.iter().enumerate().position(|(index, it)| it.is_named_by(index, *voice, voices))
             {
                 Some(index) => self.name_sound(index, language),
                 None if self.sounds.len() < MOST => {
@@ -200,13 +200,12 @@ impl Run {
         let name = self.sound_name(index);
         let Some(sound) = self.sounds.get_mut(index) else { return };
         sound.format = Some(format.clone());
-        match &mut sound.track {
-            Some(track) => track.set_format(Format::Audio(format)),
-            None => {
-                let mut track = Track::new(&name, packager, Format::Audio(format), declared, true);
-                track.rendition.language = sound.language;
-                sound.track = Some(track);
-            }
+        if let Some(track) = &mut sound.track {
+            track.set_format(Format::Audio(format));
+        } else {
+            let mut track = Track::new(&name, packager, Format::Audio(format), declared, true);
+            track.rendition.language = sound.language;
+            sound.track = Some(track);
         }
     }
 

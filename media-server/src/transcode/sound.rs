@@ -262,13 +262,12 @@ impl Job {
             let patience = if ready { HANG } else { STARTUP };
             match timeout(HANG / 4, socket.read_buf(&mut read)).await {
                 Ok(Ok(0)) => return Err(Fault::Closed),
-                Ok(Ok(_)) => {}
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
                     return Err(Fault::Closed);
                 }
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) if self.journal().is_overdue(patience) => return Err(Fault::Hung),
-                Err(_) => {}
+                Ok(Ok(_)) | Err(_) => {}
             }
         }
     }
