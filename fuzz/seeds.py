@@ -41,6 +41,9 @@ def codecs(folder):
     first, second = "001" + "0" * 13 + f"{0x1190:016b}" + "000" + "1" * 8 + "00" + payload, "1" + payload
     first, second = (int(bits.ljust((len(bits) + 7) // 8 * 8, "0"), 2).to_bytes((len(bits) + 7) // 8, "big") for bits in (first, second))
     (folder / "latm").write_bytes(bytes([4, len(first)]) + first + second)
+    mp2, ac3 = b"\xff\xfd\x14\x00".ljust(96, b"\1"), bytes.fromhex("0b7700000040e1f8").ljust(128, b"\1")
+    for name, frame in (("mp2", mp2), ("ac3", ac3)):
+        (folder / name).write_bytes(bytes([6, 60]) + frame * 2)
     (folder / "aac").write_bytes(bytes([5, 5]) + bytes.fromhex("119056e500"))
 
 
