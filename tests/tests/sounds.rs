@@ -34,7 +34,11 @@ fn send(sounds: &[Sent], to: &str) -> Result<Program> {
     for (index, Sent(_, language, codec)) in sounds.iter().enumerate() {
         command.args(["-map", &format!("{}:a", index + 1)]);
         command.args([format!("-metadata:s:a:{index}"), format!("language={language}")]);
-        command.arg(format!("-c:a:{index}")).args(*codec);
+        command.arg(format!("-c:a:{index}"));
+        // Of this sound alone.
+        command.args(
+            codec.iter().map(|it| if *it == "-ac" { format!("-ac:a:{index}") } else { (*it).to_owned() }),
+        );
     }
     command.args(["-f", "mpegts", to]);
     Program::start("ffmpeg", command)
@@ -109,6 +113,7 @@ async fn a_killed_sound_worker_is_replaced_without_a_hole() -> Result<()> {
     let mut checking = JoinSet::new();
     checking.spawn(async move { llhls::check(&url, Duration::from_secs(12)).await });
     tokio::time::sleep(Duration::from_secs(5)).await;
+    println!("{} MB resident in the worker", proc::resident_bytes(worker)? >> 20);
     kill_process(Pid::from_raw(i32::try_from(worker)?).context("a process id")?, Signal::KILL)?;
     wait::until("another worker", SOON, || async {
         Ok(proc::children(daemon)?.into_iter().any(|pid| pid != worker).then_some(()))

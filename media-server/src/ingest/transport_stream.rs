@@ -8,7 +8,7 @@ use bytes::Bytes;
 use media::doctor::Line;
 use media::h264::from_annex_b;
 use media::intake::VideoCodec;
-use media::timeline::{Clock, Counts, MOST_FURTHER};
+use media::timeline::{Clock, Counts};
 use media::{Kind, Timestamp};
 use wire::ts::{Coding, Demuxer, Event, Program, Times};
 
@@ -16,7 +16,7 @@ use super::checkup::Checkup;
 use super::sound_worker::SoundWorkers;
 use super::tracks::{Refusal, Sent, Tracks};
 use super::ts_metadata;
-use super::ts_sound::{Heard, TsSound};
+use super::ts_sound::{self, Heard, TsSound};
 use crate::admission::{HealthData, Limits};
 use crate::live::{Expect, Publisher, Voice};
 
@@ -133,7 +133,7 @@ impl TransportStream {
         };
         let pictures = program.streams.iter().filter_map(|stream| Some((stream.pid, video(stream.coding)?)));
         self.video = pictures.clone().find(|it| Some(*it) == self.video).or(pictures.clone().next());
-        self.choose_sounds(program);
+        self.sounds = ts_sound::choose(std::mem::take(&mut self.sounds), program);
         for stream in &program.streams {
             let heard = self.sounds.iter().any(|sound| sound.pid == stream.pid);
             let carried = heard || self.video.is_some_and(|(pid, _)| pid == stream.pid);
@@ -145,38 +145,12 @@ impl TransportStream {
             audio: Some(!self.sounds.is_empty()),
             ..Expect::default()
         });
-        let voices = self.sounds.iter().map(|it| Voice { number: it.number, language: it.language });
-        publisher.voices(voices.collect());
+        self.tell_voices(publisher);
     }
 
-    /// Those that stay keep their numbers, unless the first has gone: then the next one is the first.
-    fn choose_sounds(&mut self, program: &Program) {
-        let mut before = std::mem::take(&mut self.sounds);
-        let mut sounds: Vec<_> = program
-            .streams
-            .iter()
-            .filter_map(|stream| TsSound::new(stream, u8::MAX))
-            .take(MOST_FURTHER + 1)
-            .collect();
-        for sound in &mut sounds {
-            if let Some(at) = before.iter().position(|known| known.is_same(sound)) {
-                let language = sound.language;
-                *sound = before.swap_remove(at);
-                sound.language = language;
-            }
-        }
-        if !sounds.iter().any(|sound| sound.number == 0)
-            && let Some(first) = sounds.first_mut()
-        {
-            first.number = 0;
-        }
-        for index in 0..sounds.len() {
-            let free = (0..=u8::MAX).find(|number| sounds.iter().all(|sound| sound.number != *number));
-            let Some(sound) = sounds.get_mut(index).filter(|sound| sound.number == u8::MAX) else { continue };
-            sound.number = free.unwrap_or(u8::MAX);
-        }
-        sounds.sort_by_key(|sound| sound.number);
-        self.sounds = sounds;
+    fn tell_voices(&self, publisher: &mut Publisher) {
+        let voices = self.sounds.iter().map(|it| Voice { number: it.number, language: it.language });
+        publisher.voices(voices.collect());
     }
 
     fn unit(
@@ -223,7 +197,18 @@ impl TransportStream {
     ) -> Result<(), Refusal> {
         let Some(sound) = self.sounds.get_mut(index) else { return Ok(()) };
         let number = sound.number;
-        for heard in sound.read(pts, data)? {
+        let heard = match sound.read(pts, data) {
+            Ok(heard) => heard,
+            Err(refusal) if number == 0 => return Err(refusal),
+            Err(refusal) => {
+                // The stream can do without it.
+                tracing::warn!(stream = %self.stream, pid = sound.pid, %refusal, "a further sound is left out");
+                self.sounds.remove(index);
+                self.tell_voices(publisher);
+                return Ok(());
+            }
+        };
+        for heard in heard {
             match heard {
                 Heard::Format(format) => self.tracks.set_audio(number, format, publisher),
                 Heard::Damaged => self.tracks.damaged(Kind::Audio, publisher),

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use media::frames::{Frame, Frames, Head};
 use media::latm::{Latm, LatmError};
+use media::timeline::MOST_FURTHER;
 use media::{AudioFormat, Language, aac, ac3, mpeg_audio, opus};
-use wire::ts::{Coding, Stream};
+use wire::ts::{Coding, Program, Stream};
 
 use super::tracks::Refusal;
 
@@ -179,6 +180,32 @@ impl TsSound {
     }
 }
 
+/// The sounds of a program, by their numbers. Those that were there keep theirs, unless the first has gone: then the next one
+/// is the first.
+pub(super) fn choose(mut before: Vec<TsSound>, program: &Program) -> Vec<TsSound> {
+    const NEW: u8 = u8::MAX;
+    let found = program.streams.iter().filter_map(|stream| TsSound::new(stream, NEW));
+    let mut sounds: Vec<_> = found.take(MOST_FURTHER + 1).collect();
+    for sound in &mut sounds {
+        if let Some(at) = before.iter().position(|known| known.is_same(sound)) {
+            let language = sound.language;
+            *sound = TsSound { language, ..before.swap_remove(at) };
+        }
+    }
+    if sounds.iter().all(|sound| sound.number != 0)
+        && let Some(first) = sounds.first_mut()
+    {
+        first.number = 0;
+    }
+    while let Some(new) = sounds.iter().position(|sound| sound.number == NEW) {
+        let free = (0..NEW).find(|number| sounds.iter().all(|sound| sound.number != *number));
+        let (Some(sound), Some(free)) = (sounds.get_mut(new), free) else { break };
+        sound.number = free;
+    }
+    sounds.sort_by_key(|sound| sound.number);
+    sounds
+}
+
 /// The format of frames that say themselves how they decode.
 fn described(codec: &str, head: &Head) -> AudioFormat {
     AudioFormat {
@@ -234,6 +261,26 @@ mod tests {
         let Some(Heard::Format(format)) = heard.first() else { panic!("{heard:?}") };
         assert_eq!((format.codec.as_str(), format.channels), ("ec-3", 2));
         assert_eq!(heard.len(), 3, "a format and two frames");
+    }
+
+    #[test]
+    fn sounds_keep_their_numbers_over_changes_of_the_program() {
+        let program = |pids: &[u16]| {
+            let stream = |pid: &u16| Stream { pid: *pid, coding: Coding::Adts, language: None, channels: 0 };
+            Program { streams: pids.iter().map(stream).collect(), ..Program::default() }
+        };
+        let of =
+            |sounds: &[TsSound]| sounds.iter().map(|sound| (sound.number, sound.pid)).collect::<Vec<_>>();
+        let first = choose(Vec::new(), &program(&[10, 11, 12]));
+        assert_eq!(of(&first), [(0, 10), (1, 11), (2, 12)]);
+        let second = choose(first, &program(&[20, 12, 10]));
+        assert_eq!(of(&second), [(0, 10), (1, 20), (2, 12)]);
+        // The first has gone, and only one is left.
+        let third = choose(second, &program(&[12]));
+        assert_eq!(of(&third), [(0, 12)]);
+        let many: Vec<u16> = (100..130).collect();
+        assert_eq!(choose(third, &program(&many)).len(), 8);
+        assert_eq!(of(&choose(Vec::new(), &program(&[]))), []);
     }
 
     #[test]

@@ -148,8 +148,21 @@ impl Run {
                         ..Sound::default()
                     });
                 }
-                None => {}
+                None => self.make_room(number, language, voices),
             }
+        }
+    }
+
+    /// There are as many as there may be: one that nobody sends any more is given to this voice.
+    fn make_room(&mut self, number: u8, language: Option<Language>, voices: &[Voice]) {
+        let gone = |sound: &Sound| voices.iter().all(|voice| voice.language != sound.language);
+        let Some(index) = (1..self.sounds.len()).find(|index| self.sounds.get(*index).is_some_and(gone))
+        else {
+            return;
+        };
+        self.name_sound(index, language);
+        if let Some(sound) = self.sounds.get_mut(index) {
+            sound.from = number;
         }
     }
 

@@ -21,6 +21,7 @@ use super::process;
 use super::protocol::{self, FromWorker, ProtocolError, ToWorker};
 use super::spec::SoundSpec;
 use super::workers::Workers;
+use crate::backoff::Backoff;
 use crate::live::Inlet;
 
 /// Frames that may wait for the worker: some seconds.
@@ -35,8 +36,6 @@ const HANG: Duration = Duration::from_secs(2);
 const STARTUP: Duration = Duration::from_secs(10);
 /// How long what was sent may still come out, once the publisher has gone.
 const DRAIN: Duration = Duration::from_secs(1);
-/// Before a worker that gave nothing is replaced; one that did is replaced at once.
-const PAUSE: Duration = Duration::from_secs(1);
 /// A frame's time is that behind the one before, unless it is off by more than this.
 const OFF: Span = Span::from_millis(5);
 
@@ -164,6 +163,7 @@ impl Job {
 
     /// One worker after the other, until one has done it all.
     async fn attempts(&self) {
+        let mut backoff = Backoff::default();
         loop {
             let before = self.begin();
             let ended = self.attempt().await;
@@ -179,8 +179,11 @@ impl Job {
                     tracing::warn!(stream = %self.spec.stream, reason = %fault, "sound encoder replaced");
                 }
             }
-            if !gave {
-                sleep(PAUSE).await;
+            // One that gave something is replaced at once.
+            if gave {
+                backoff.reset();
+            } else {
+                sleep(backoff.next(rand::random())).await;
             }
         }
     }
