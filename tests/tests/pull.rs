@@ -176,6 +176,28 @@ async fn a_file_is_played_again_and_again() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_files_sounds_are_fetched_with_their_languages() -> Result<()> {
+    let plan = Plan::open()?.pass_through();
+    let film = plan.folder().join("film.mkv");
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30"];
+    let sounds = ["-f", "lavfi", "-i", "sine=frequency=400", "-f", "lavfi", "-i", "sine=frequency=800"];
+    let mapped = ["-t", "6", "-map", "0:v", "-map", "1:a", "-map", "2:a", "-ar", "48000", "-ac", "2"];
+    let coded = ["-c:v", "libx264", "-g", "30", "-preset", "ultrafast", "-c:a:0", "mp2", "-c:a:1", "ac3"];
+    let slow = ["-b:v", "150k", "-maxrate", "150k", "-bufsize", "150k"];
+    let named = ["-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=fre"];
+    run(picture.into_iter().chain(sounds).chain(mapped).chain(coded).chain(slow).chain(named), &film).await?;
+    let sources =
+        format!("[pull]\nsources = [{{ stream = \"film\", url = \"file://{}\" }}]\n", film.display());
+    let world = plan.media(&sources).start().await?;
+    let list = world.media.playlist("film", SOON).await.with_context(|| world.media.program.log_tail(20))?;
+    let lines: Vec<_> = list.lines().filter(|line| line.contains("TYPE=AUDIO")).collect();
+    let has = |named: &str| lines.iter().any(|line| line.contains(named));
+    assert!(has("LANGUAGE=\"en\"") && has("LANGUAGE=\"fr\"") && lines.len() == 2, "{list}");
+    assert!(list.contains("mp4a.40.2"), "{list}");
+    llhls::check(&world.media.hls("film"), Duration::from_secs(8)).await?.no_must_broken(&[])
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hls_of_another_server_is_fetched_and_one_that_is_not_there_is_said() -> Result<()> {
     let mut world = Plan::open()?.pass_through().start().await?;
     let mut publisher =

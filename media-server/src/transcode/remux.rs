@@ -20,7 +20,7 @@ enum RemuxError {
     State(#[from] gstreamer::StateChangeError),
     #[error("{0}")]
     Said(String),
-    #[error("it has no track of H.264, HEVC, AAC or Opus")]
+    #[error("it has no track of H.264, HEVC, AAC, Opus, MPEG audio or AC-3")]
     NoTrack,
 }
 
@@ -113,12 +113,15 @@ fn each_pad(
 /// Links a track that has a place in a transport stream; others go nowhere.
 fn take(pipeline: &Pipeline, pad: &Pad, muxer: &Element) -> Result<(), RemuxError> {
     let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
-    let name = caps.as_ref().and_then(|caps| caps.structure(0)).map(|it| it.name().to_string());
-    let (parser, wanted) = match name.as_deref() {
-        Some("video/x-h264") => ("h264parse", "video/x-h264,stream-format=byte-stream,alignment=au"),
-        Some("video/x-h265") => ("h265parse", "video/x-h265,stream-format=byte-stream,alignment=au"),
-        Some("audio/mpeg") => ("aacparse", "audio/mpeg,stream-format=adts"),
-        Some("audio/x-opus") => ("opusparse", "audio/x-opus"),
+    let track = caps.as_ref().and_then(|caps| caps.structure(0));
+    let version = track.and_then(|track| track.get::<i32>("mpegversion").ok());
+    let (parser, wanted) = match (track.map(|track| track.name().as_str()), version) {
+        (Some("video/x-h264"), _) => ("h264parse", "video/x-h264,stream-format=byte-stream,alignment=au"),
+        (Some("video/x-h265"), _) => ("h265parse", "video/x-h265,stream-format=byte-stream,alignment=au"),
+        (Some("audio/mpeg"), Some(1)) => ("mpegaudioparse", "audio/mpeg,parsed=true"),
+        (Some("audio/mpeg"), _) => ("aacparse", "audio/mpeg,stream-format=adts"),
+        (Some("audio/x-ac3" | "audio/ac3"), _) => ("ac3parse", "audio/x-ac3,framed=true"),
+        (Some("audio/x-opus"), _) => ("opusparse", "audio/x-opus"),
         _ => ("", ""),
     };
     let queue = element("queue")?;
