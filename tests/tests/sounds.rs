@@ -62,6 +62,8 @@ async fn every_language_is_a_rendition_whatever_its_codec_and_all_are_heard_at_o
         Sent(1200, "ger", &["ac3", "-ac", "6"]),
         Sent(1600, "haw", &["eac3", "-ac", "2"]),
         Sent(2000, "und", &["libopus", "-ac", "2"]),
+        // What is seen, told to who does not see it.
+        Sent(2400, "eng", &["aac", "-ac", "1"]),
     ];
     let mut publisher = by_srt(&world, &sounds, "babel")?;
     world.media.playlist("babel", SOON).await?;
@@ -75,7 +77,8 @@ async fn every_language_is_a_rendition_whatever_its_codec_and_all_are_heard_at_o
         assert!(line.contains(&format!("NAME=\"{name}\"")), "{line}");
         assert_eq!(line.contains("DEFAULT=YES"), language == "en", "{line}");
     }
-    let names = ["audio", "audio-es", "audio-de", "audio-haw", "audio-5"];
+    assert!(text.contains("NAME=\"English 2\",LANGUAGE=\"en\",DEFAULT=NO"), "{text}");
+    let names = ["audio", "audio-es", "audio-de", "audio-haw", "audio-5", "audio-en"];
     let first = Beeps::of(rendition(&report, "audio")?).await?;
     for (name, Sent(pitch, ..)) in names.iter().zip(&sounds) {
         let heard = Beeps::of(rendition(&report, name)?).await?;

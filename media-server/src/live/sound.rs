@@ -26,14 +26,25 @@ pub struct Voice {
     pub language: Option<Language>,
 }
 
+/// What tells one sound from another: its language, and the how manieth of that language it is.
+type Kind = (Option<Language>, usize);
+
+/// What each voice is, with its number.
+fn kinds(voices: &[Voice]) -> Vec<(u8, Kind)> {
+    let nth =
+        |before: &[Voice], voice: &Voice| before.iter().filter(|it| it.language == voice.language).count();
+    let each = voices.iter().enumerate();
+    each.map(|(at, voice)| (voice.number, (voice.language, nth(voices.get(..at).unwrap_or_default(), voice))))
+        .collect()
+}
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Sound {
-    /// The number that it began with.
-    number: u8,
     /// The number of the publisher's sound that it gets.
     pub(super) from: u8,
-    language: Option<Language>,
+    /// None until somebody has said what it is.
+    kind: Option<Kind>,
     pub(super) format: Option<AudioFormat>,
     pub(super) track: Option<Track>,
     pub(super) splice: AudioSplice,
@@ -65,24 +76,18 @@ impl Missing {
 }
 
 impl Sound {
-    /// The number of the publisher's sound that fits best.
-    fn best_of(&self, voices: &[Voice]) -> u8 {
-        let fits = |voice: &&Voice| match self.language {
-            None => voice.language.is_none() && voice.number == self.number,
-            language => voice.language == language,
-        };
-        voices.iter().find(fits).map_or(0, |voice| voice.number)
+    /// The number of the publisher's sound that fits best: of its kind, else the first.
+    fn best_of(&self, kinds: &[(u8, Kind)]) -> u8 {
+        kinds.iter().find(|(_, kind)| Some(*kind) == self.kind).map_or(0, |(number, _)| *number)
     }
 
-    /// It is the one that this voice is heard in, and has no other language to keep.
-    fn is_named_by(&self, index: usize, voice: Voice, voices: &[Voice]) -> bool {
-        let gone = || voices.iter().all(|other| other.language != self.language);
-        self.from == voice.number
-            && if index == 0 {
-                self.language.is_none() || gone()
-            } else {
-                self.number == voice.number && self.language.is_none()
-            }
+    fn language(&self) -> Option<Language> {
+        self.kind.and_then(|(language, _)| language)
+    }
+
+    /// Nobody sends its kind.
+    fn is_gone(&self, kinds: &[(u8, Kind)]) -> bool {
+        kinds.iter().all(|(_, kind)| Some(*kind) != self.kind)
     }
 
     /// One frame of silence, at time zero.
@@ -128,51 +133,36 @@ impl Run {
     }
 
     fn assign(&mut self, voices: &[Voice]) {
+        let kinds = kinds(voices);
         for sound in &mut self.sounds {
-            sound.from = sound.best_of(voices);
+            sound.from = sound.best_of(&kinds);
         }
-        for voice in voices {
-            let Voice { number, language } = *voice;
-            if language.is_some() && self.sounds.iter().any(|sound| sound.language == language) {
+        for (number, kind) in &kinds {
+            if self.sounds.iter().any(|sound| sound.kind == Some(*kind)) {
                 continue;
             }
-            match self.sounds.iter().enumerate().position(|(index, it)| it.is_named_by(index, *voice, voices))
-            {
-                Some(index) => self.name_sound(index, language),
-                None if self.sounds.len() < MOST => {
-                    self.sounds.push(Sound {
-                        number,
-                        from: number,
-                        language,
-                        joins: true,
-                        ..Sound::default()
-                    });
-                }
-                None => self.make_room(number, language, voices),
+            // The first sound is called after what it gets, where it has no name or one that is gone.
+            let first = self.sounds.first().is_some_and(|it| it.from == *number && it.is_gone(&kinds));
+            if first {
+                self.name_sound(0, *number, *kind);
+            } else if self.sounds.len() < MOST {
+                let (from, kind) = (*number, Some(*kind));
+                self.sounds.push(Sound { from, kind, joins: true, ..Sound::default() });
+            } else if let Some(index) = self.sounds.iter().skip(1).position(|it| it.is_gone(&kinds)) {
+                // As many as there may be: one that nobody sends any more makes room.
+                self.name_sound(index.saturating_add(1), *number, *kind);
             }
         }
     }
 
-    /// There are as many as there may be: one that nobody sends any more is given to this voice.
-    fn make_room(&mut self, number: u8, language: Option<Language>, voices: &[Voice]) {
-        let gone = |sound: &Sound| voices.iter().all(|voice| voice.language != sound.language);
-        let Some(index) = (1..self.sounds.len()).find(|index| self.sounds.get(*index).is_some_and(gone))
-        else {
-            return;
-        };
-        self.name_sound(index, language);
-        if let Some(sound) = self.sounds.get_mut(index) {
-            sound.from = number;
+    fn name_sound(&mut self, index: usize, from: u8, kind: Kind) {
+        let Some(sound) = self.sounds.get_mut(index) else { return };
+        // One without a language says nothing of the language that was.
+        if kind.0.is_some() || index > 0 || sound.kind.is_none() {
+            sound.kind = Some(kind);
         }
-    }
-
-    fn name_sound(&mut self, index: usize, language: Option<Language>) {
-        let Some(sound) =
-            self.sounds.get_mut(index).filter(|sound| language.is_some() && sound.language != language)
-        else {
-            return;
-        };
-        sound.language = language;
+        sound.from = from;
+        let language = sound.language();
         if let Some(track) = &mut sound.track {
             track.rendition.language = language;
             self.renamed = true;
@@ -217,14 +207,14 @@ impl Run {
             track.set_format(Format::Audio(format));
         } else {
             let mut track = Track::new(&name, packager, Format::Audio(format), declared, true);
-            track.rendition.language = sound.language;
+            track.rendition.language = sound.language();
             sound.track = Some(track);
         }
     }
 
     /// `audio` is the first; others are called after their language, or numbered.
     fn sound_name(&self, index: usize) -> String {
-        let language = self.sounds.get(index).and_then(|sound| sound.language);
+        let language = self.sounds.get(index).and_then(Sound::language);
         let named = language.filter(|_| index > 0).map(|language| format!("audio-{}", language.tag()));
         let numbered = || format!("audio-{}", index.saturating_add(1));
         let plain = if index == 0 { "audio".to_owned() } else { named.unwrap_or_else(numbered) };
@@ -262,13 +252,23 @@ mod tests {
 
     #[test]
     fn a_language_is_found_whatever_its_number_and_the_first_stands_in_for_it() {
-        let spanish = Sound { number: 1, language: language(*b"spa"), ..Sound::default() };
-        assert_eq!(spanish.best_of(&[voice(0, *b"spa"), voice(1, *b"eng")]), 0);
-        assert_eq!(spanish.best_of(&[voice(0, *b"eng"), voice(2, *b"spa")]), 2);
-        assert_eq!(spanish.best_of(&[voice(0, *b"eng"), voice(1, *b"fra")]), 0);
-        let unnamed = Sound { number: 1, ..Sound::default() };
-        assert_eq!(unnamed.best_of(&[voice(0, *b"und"), voice(1, *b"und")]), 1);
-        assert_eq!(unnamed.best_of(&[]), 0);
+        let spanish = Sound { kind: Some((language(*b"spa"), 0)), ..Sound::default() };
+        let best = |voices: &[Voice]| spanish.best_of(&kinds(voices));
+        assert_eq!(best(&[voice(0, *b"spa"), voice(1, *b"eng")]), 0);
+        assert_eq!(best(&[voice(0, *b"eng"), voice(2, *b"spa")]), 2);
+        assert_eq!(best(&[voice(0, *b"eng"), voice(1, *b"fra")]), 0);
+    }
+
+    #[test]
+    fn several_of_one_language_and_several_without_one_are_told_apart_by_their_order() {
+        let of = |code: [u8; 3]| {
+            let voices = [voice(0, code), voice(3, *b"ita"), voice(5, code)];
+            let second = Sound { kind: Some((language(code), 1)), ..Sound::default() };
+            (second.best_of(&kinds(&voices)), second.best_of(&kinds(&voices[..2])))
+        };
+        assert_eq!(of(*b"eng"), (5, 0));
+        assert_eq!(of(*b"und"), (5, 0));
+        assert!(kinds(&[]).is_empty());
     }
 
     #[test]

@@ -234,7 +234,7 @@ fn multivariant(snapshot: &Snapshot) -> String {
     let mut audio_codecs: Vec<String> = snapshot.audio.iter().map(|r| r.format.codec().to_owned()).collect();
     audio_codecs.sort();
     audio_codecs.dedup();
-    let group: Vec<_> = snapshot.audio.iter().enumerate().map(|(index, r)| sound(index, r)).collect();
+    let group: Vec<_> = (0..snapshot.audio.len()).filter_map(|index| sound(index, &snapshot.audio)).collect();
     let mut variants: Vec<Variant> = snapshot
         .video
         .iter()
@@ -269,25 +269,26 @@ fn multivariant(snapshot: &Snapshot) -> String {
     playlist::multivariant(&variants, &group, snapshot.independent)
 }
 
-/// A sound of the group; the first is played unless the viewer says otherwise.
-fn sound(index: usize, rendition: &Rendition) -> AudioRendition {
+/// A sound of the group; the first is played unless the viewer says otherwise. No two have one name.
+fn sound(index: usize, sounds: &[Rendition]) -> Option<AudioRendition> {
+    let rendition = sounds.get(index)?;
     let channels = match &rendition.format {
         Format::Audio(audio) => audio.channels,
         Format::Video(_) => 2,
     };
-    let name = match rendition.language {
-        Some(language) => language.name().to_owned(),
-        None if index == 0 => "Audio".to_owned(),
-        None => format!("Audio {}", index + 1),
-    };
-    AudioRendition {
+    let before = sounds.iter().take(index).filter(|other| other.language == rendition.language).count();
+    let mut name = rendition.language.map_or("Audio", |language| language.name()).to_owned();
+    if before > 0 {
+        name = format!("{name} {}", before + 1);
+    }
+    Some(AudioRendition {
         group: "audio".into(),
         name,
         language: rendition.language.map(|language| language.tag().to_owned()),
         channels: Some(channels),
         default: index == 0,
         uri: format!("{}/index.m3u8", rendition.name),
-    }
+    })
 }
 
 /// Peak and average bits a second to announce: what was measured, and before there is enough of it what was asked
