@@ -121,13 +121,13 @@ fn eight_hours_over_the_wrap_stay_where_they_belong() {
 }
 
 #[test]
-fn a_week_of_wraps_adds_up() {
+fn days_of_wraps_add_up() {
     if cfg!(debug_assertions) {
         return;
     }
-    let (video, _, timeline, _) = run(24 * 7, WRAP - HOUR, 100_000);
+    let (video, _, timeline, _) = run(60, WRAP - HOUR, 100_000);
     let wraps = timeline.repairs().get(Repair::Wrap);
     println!("{} pictures, {wraps} wraps, at most {:?} off", video.units, video.worst);
-    assert_eq!(wraps, 14, "seven, of each track");
+    assert_eq!(wraps, 6, "three, of each track");
     assert!(video.worst <= Span::from_millis(1));
 }
