@@ -51,8 +51,8 @@ impl Came {
 /// Sends `hours` of it from `begin` on, in ticks.
 fn run(hours: u64, begin: u64, one_in: u64) -> (Came, Came, Timeline, u64) {
     let mut muxer = Muxer::default();
-    let stream = |coding| Elementary { coding, channels: 0, language: None };
-    muxer.set(&[stream(Coding::H264), stream(Coding::Adts)]);
+    let stream = |place, coding| Elementary { place, coding, channels: 0, language: None };
+    muxer.set(&[stream(0, Coding::H264), stream(1, Coding::Adts)]);
     let mut demuxer = Demuxer::default();
     let mut timeline = Timeline::new(TimelineConfig { start: Timestamp::ZERO, clock: Clock::MPEG_TS });
     let mut line = Line { dice: 0x9e37_79b9_7f4a_7c15, one_in };

@@ -196,3 +196,23 @@ async fn a_viewer_of_the_watch_page_chooses_a_language() -> Result<()> {
     publisher.must_run()?;
     browser.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restream_by_srt_takes_every_language_along() -> Result<()> {
+    let own = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    let settings = format!(
+        "[srt]\nlisten = \"{own}\"\n[restream]\ntargets = [\
+         {{ stream = \"first\", url = \"srt://{own}?streamid=publish/second\" }}]\n"
+    );
+    let world = Plan::open()?.pass_through().media(&settings).start().await?;
+    let sounds = [Sent(500, "eng", &["aac", "-ac", "2"]), Sent(1000, "spa", &["mp2", "-ac", "2"])];
+    let mut publisher = by_srt(&world, &sounds, "first")?;
+    world.media.playlist("second", SOON * 2).await?;
+    let report = llhls::check(&world.media.hls("second"), Duration::from_secs(8)).await?;
+    report.no_must_broken(&[])?;
+    for (name, pitch) in [("audio", 500.0), ("audio-es", 1000.0)] {
+        let heard = Beeps::of(rendition(&report, name)?).await?;
+        assert!((heard.pitch - pitch).abs() < 40.0, "{name}: {heard:?}");
+    }
+    publisher.must_run()
+}

@@ -123,8 +123,8 @@ impl Run {
             }
         }
         let sound = &self.sounds[index];
-        if let Some(unit) = sound.held.back().filter(|_| index == 0) {
-            self.tap.audio(sound.format.as_ref(), unit);
+        if let Some(unit) = sound.held.back().filter(|_| self.open) {
+            self.tap.audio(index, sound.language(), sound.format.as_ref(), unit);
         }
         let mut outcome = self.release_audio();
         outcome |= self.settle();

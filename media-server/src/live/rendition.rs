@@ -153,7 +153,14 @@ impl Track {
         if let Some(units) = self.rendition.units.get().filter(|units| units.receiver_count() > 0) {
             let format = self.shared.get_or_insert_with(|| Arc::new(self.rendition.format.clone()));
             // Nobody may be left meanwhile.
-            let _heard = units.send(Tapped { format: Arc::clone(format), unit: unit.clone() }).is_ok();
+            let _heard = units
+                .send(Tapped {
+                    sound: 0,
+                    language: self.rendition.language,
+                    format: Arc::clone(format),
+                    unit: unit.clone(),
+                })
+                .is_ok();
         }
         self.packager.push(unit)
     }

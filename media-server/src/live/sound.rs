@@ -81,7 +81,7 @@ impl Sound {
         kinds.iter().find(|(_, kind)| Some(*kind) == self.kind).map_or(0, |(number, _)| *number)
     }
 
-    fn language(&self) -> Option<Language> {
+    pub(super) fn language(&self) -> Option<Language> {
         self.kind.and_then(|(language, _)| language)
     }
 

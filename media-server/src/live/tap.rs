@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use media::{AccessUnit, AudioFormat, Format, VideoFormat};
+use media::{AccessUnit, AudioFormat, Format, Language, VideoFormat};
 use tokio::sync::broadcast;
+
+use super::sound;
 
 /// Units that may wait for a listener: some seconds of audio and video.
 const WAITING: usize = 1024;
@@ -12,6 +14,10 @@ const WAITING: usize = 1024;
 /// One unit of a track, with what it decodes by.
 #[derive(Clone, Debug)]
 pub struct Tapped {
+    /// Which of the sounds it belongs to; 0 of a picture.
+    pub sound: u8,
+    /// The sound's language, where it is known.
+    pub language: Option<Language>,
     /// How it decodes.
     pub format: Arc<Format>,
     /// The unit.
@@ -23,12 +29,13 @@ pub struct Tapped {
 pub(super) struct Tap {
     listeners: broadcast::Sender<Tapped>,
     video: Option<Arc<Format>>,
-    audio: Option<Arc<Format>>,
+    /// By the sound.
+    audio: [Option<Arc<Format>>; sound::MOST],
 }
 
 impl Tap {
     pub(super) fn new() -> Self {
-        Self { listeners: broadcast::Sender::new(WAITING), video: None, audio: None }
+        Self { listeners: broadcast::Sender::new(WAITING), video: None, audio: Default::default() }
     }
 
     pub(super) fn listen(&self) -> broadcast::Receiver<Tapped> {
@@ -39,19 +46,26 @@ impl Tap {
         let Some(format) = format.filter(|_| self.listeners.receiver_count() > 0) else { return };
         let same = |kept: &Format| matches!(kept, Format::Video(kept) if kept == format);
         let shared = current(&mut self.video, same, || Format::Video(format.clone()));
-        self.give(shared, unit);
+        self.give(Tapped { sound: 0, language: None, format: shared, unit: unit.clone() });
     }
 
-    pub(super) fn audio(&mut self, format: Option<&AudioFormat>, unit: &AccessUnit) {
+    pub(super) fn audio(
+        &mut self,
+        index: usize,
+        language: Option<Language>,
+        format: Option<&AudioFormat>,
+        unit: &AccessUnit,
+    ) {
         let Some(format) = format.filter(|_| self.listeners.receiver_count() > 0) else { return };
         let same = |kept: &Format| matches!(kept, Format::Audio(kept) if kept == format);
-        let shared = current(&mut self.audio, same, || Format::Audio(format.clone()));
-        self.give(shared, unit);
+        let (Some(kept), Ok(sound)) = (self.audio.get_mut(index), u8::try_from(index)) else { return };
+        let shared = current(kept, same, || Format::Audio(format.clone()));
+        self.give(Tapped { sound, language, format: shared, unit: unit.clone() });
     }
 
-    fn give(&self, format: Arc<Format>, unit: &AccessUnit) {
+    fn give(&self, tapped: Tapped) {
         // Nobody may be left meanwhile.
-        let _heard = self.listeners.send(Tapped { format, unit: unit.clone() }).is_ok();
+        let _heard = self.listeners.send(tapped).is_ok();
     }
 }
 

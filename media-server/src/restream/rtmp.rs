@@ -95,6 +95,8 @@ impl Sending<'_> {
                     self.write(&[out]).await?;
                 }
                 tapped = tap.recv() => match tapped {
+                    // An RTMP server knows one sound.
+                    Ok(tapped) if tapped.sound > 0 => {}
                     Ok(tapped) => {
                         whole |= match tapped.format.kind() {
                             Kind::Video => tapped.unit.keyframe,
@@ -114,7 +116,7 @@ impl Sending<'_> {
         }
     }
 
-    async fn unit(&mut self, Tapped { format, unit }: Tapped) -> Result<(), String> {
+    async fn unit(&mut self, Tapped { format, unit, .. }: Tapped) -> Result<(), String> {
         let began = *self.began.get_or_insert(unit.dts);
         // Sound from before the first picture has no place.
         let Ok(ms) = u64::try_from((unit.dts - began).ticks(1000)) else { return Ok(()) };

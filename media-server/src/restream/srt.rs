@@ -9,13 +9,20 @@ use tokio::time::timeout;
 use wire::srt::SrtUrl;
 
 use super::push::Push;
+use crate::live::{Phase, Tapped};
 use crate::transport::{Program, Slot, SrtLine, Track};
 
 /// Until the other server takes the call.
 const OPENING: Duration = Duration::from_secs(10);
+/// Until a stream that has just begun has shown its tracks.
+const TRACKS: Duration = Duration::from_secs(3);
 
 /// Until the stream has nothing more, or the connection is lost.
 pub(super) async fn send(push: &Push, url: &SrtUrl) -> Result<(), String> {
+    // Until all of its tracks are known, or have had their time.
+    let mut snapshots = push.stream.watch();
+    let ready = snapshots.wait_for(|snapshot| snapshot.ready || snapshot.phase == Phase::Ended);
+    let _known = timeout(TRACKS, ready).await.is_ok();
     let called = timeout(OPENING, SrtLine::call(url)).await;
     let mut line = called
         .map_err(|_| {
@@ -28,8 +35,14 @@ pub(super) async fn send(push: &Push, url: &SrtUrl) -> Result<(), String> {
     let video = snapshot.source_video.clone().map(Format::Video);
     // Sound alone has no keyframe to wait for.
     let sound_only = video.is_none();
-    let formats = video.into_iter().chain(snapshot.source_audio.clone().map(Format::Audio));
-    let mut program = Program::new(formats.map(Arc::new).map(track));
+    let video = video.map(|format| Track::new(Slot::Video, Arc::new(format)));
+    let sounds = (0..).map(Slot::Sound).zip(&snapshot.audio);
+    let sounds = sounds.map(|(slot, rendition)| Track {
+        slot,
+        format: Arc::new(rendition.format.clone()),
+        language: rendition.language,
+    });
+    let mut program = Program::new(video.into_iter().chain(sounds));
     drop(snapshot);
     // After a loss nothing goes out until the next keyframe.
     let mut whole = false;
@@ -45,7 +58,7 @@ pub(super) async fn send(push: &Push, url: &SrtUrl) -> Result<(), String> {
                     };
                     if whole {
                         let packets =
-                            program.write(&track(tapped.format), &tapped.unit).map_err(|error| error.to_string())?;
+                            program.write(&track(&tapped), &tapped.unit).map_err(|error| error.to_string())?;
                         push.state.sent(packets.len() as u64);
                         line.give(&packets);
                     }
@@ -63,8 +76,7 @@ pub(super) async fn send(push: &Push, url: &SrtUrl) -> Result<(), String> {
     }
 }
 
-/// What is on the air has one sound.
-fn track(format: Arc<Format>) -> Track {
-    let slot = if format.kind() == Kind::Video { Slot::Video } else { Slot::Sound(0) };
-    Track::new(slot, format)
+fn track(tapped: &Tapped) -> Track {
+    let slot = if tapped.format.kind() == Kind::Video { Slot::Video } else { Slot::Sound(tapped.sound) };
+    Track { slot, format: Arc::clone(&tapped.format), language: tapped.language }
 }

@@ -149,7 +149,7 @@ impl Ears {
         let (heard, index, _) = heard.await;
         let ear = self.0.get(index)?;
         match heard {
-            Ok(Tapped { format, unit }) => {
+            Ok(Tapped { format, unit, .. }) => {
                 Some((Track { slot: ear.slot, format, language: ear.language }, unit))
             }
             Err(RecvError::Lagged(_)) => None,

@@ -109,7 +109,7 @@ impl Program {
     }
 
     fn declare(&mut self) {
-        let stream = |(track, elementary): &(Track, Elementary)| stream(elementary.coding(), track.language);
+        let stream = |(track, elementary): &(Track, Elementary)| stream(elementary.coding(), track);
         let streams: Vec<_> = self.tracks.iter().map(stream).collect();
         self.muxer.set(&streams);
     }
@@ -139,12 +139,16 @@ impl Program {
     }
 }
 
-fn stream(coding: Coding, language: Option<Language>) -> ts::Elementary {
+fn stream(coding: Coding, track: &Track) -> ts::Elementary {
+    let place = match track.slot {
+        Slot::Video => 0,
+        Slot::Sound(number) => number.saturating_add(1),
+    };
     let (coding, channels) = match coding {
         Coding::H264 => (ts::Coding::H264, 0),
         Coding::Hevc => (ts::Coding::Hevc, 0),
         Coding::Adts => (ts::Coding::Adts, 0),
         Coding::Opus(channels) => (ts::Coding::Opus, channels),
     };
-    ts::Elementary { coding, channels, language: language.map(Language::iso639_2) }
+    ts::Elementary { place, coding, channels, language: track.language.map(Language::iso639_2) }
 }

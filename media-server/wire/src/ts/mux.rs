@@ -24,6 +24,8 @@ const ROOM: usize = PACKET - 4;
 /// A stream to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elementary {
+    /// Its PID is so far behind the first one. No other stream has it, and it keeps it over changes of the program.
+    pub place: u8,
     /// How it is coded: H.264, HEVC, ADTS or Opus. Others are written as private data.
     pub coding: Coding,
     /// Channels, of Opus.
@@ -54,7 +56,7 @@ pub struct Muxer {
     version: u8,
     /// Continuity counters of the tables and of each stream.
     counters: [u8; 2],
-    of_streams: Vec<u8>,
+    of_places: Vec<u8>,
     tables_at: Option<u64>,
     /// The clock as it was last told, in ticks of 90 kHz.
     clock: Option<u64>,
@@ -70,7 +72,8 @@ impl Muxer {
             self.version = self.version.wrapping_add(1) & 0x1f;
         }
         self.streams = streams.to_vec();
-        self.of_streams.resize(streams.len(), 0);
+        let places = streams.iter().map(|stream| usize::from(stream.place).saturating_add(1)).max();
+        self.of_places.resize(places.unwrap_or(0).max(self.of_places.len()), 0);
         self.tables_at = None;
     }
 
@@ -160,12 +163,13 @@ impl Muxer {
         out: &mut BytesMut,
     ) {
         let payload = pieces.left > 0;
-        let Some(counter) = self.of_streams.get_mut(stream) else { return };
+        let Some(place) = self.streams.get(stream).map(|stream| stream.place) else { return };
+        let Some(counter) = self.of_places.get_mut(usize::from(place)) else { return };
         if payload {
             *counter = counter.wrapping_add(1) & 0x0f;
         }
         let continuity = *counter;
-        let pid = FIRST.saturating_add(u16::try_from(stream).unwrap_or(0));
+        let pid = FIRST.saturating_add(u16::from(place));
         out.put_u8(SYNC);
         out.put_u16(pid | if start { 0x4000 } else { 0 });
         let wanted = field.length();
@@ -185,10 +189,12 @@ impl Muxer {
         body.put_u16(0xe000 | MAP);
         self.table(0, 0, 0, &body, out);
         let mut body = BytesMut::new();
-        let clock = FIRST.saturating_add(u16::try_from(self.clock_stream()).unwrap_or(0));
+        let clock = self.streams.get(self.clock_stream()).map_or(0, |stream| u16::from(stream.place));
+        let clock = FIRST.saturating_add(clock);
         body.put_u16(0xe000 | clock);
         body.put_u16(0xf000);
-        for (pid, stream) in (FIRST..).zip(&self.streams) {
+        for stream in &self.streams {
+            let pid = FIRST.saturating_add(u16::from(stream.place));
             let (kind, mut descriptors): (u8, Vec<u8>) = match stream.coding {
                 Coding::H264 => (0x1b, Vec::new()),
                 Coding::Hevc => (0x24, [&[0x05, 4], &b"HEVC"[..]].concat()),
@@ -326,8 +332,8 @@ mod tests {
     use super::*;
 
     const BOTH: [Elementary; 2] = [
-        Elementary { coding: Coding::H264, channels: 0, language: None },
-        Elementary { coding: Coding::Adts, channels: 0, language: None },
+        Elementary { place: 0, coding: Coding::H264, channels: 0, language: None },
+        Elementary { place: 1, coding: Coding::Adts, channels: 0, language: None },
     ];
 
     fn events(stream: BytesMut) -> Vec<Event> {
@@ -421,7 +427,7 @@ mod tests {
         let mut out = BytesMut::new();
         muxer.set(&BOTH[..1]);
         muxer.write(&Unit { stream: 0, pts: 0, dts: 0, random_access: true, data: &[b"picture"] }, &mut out);
-        let opus = Elementary { coding: Coding::Opus, channels: 2, language: None };
+        let opus = Elementary { place: 1, coding: Coding::Opus, channels: 2, language: None };
         muxer.set(&[BOTH[0], opus]);
         muxer.write(&Unit { stream: 1, pts: 1, dts: 1, random_access: true, data: &[b"sound"] }, &mut out);
         muxer.write(&Unit { stream: 9, pts: 1, dts: 1, random_access: true, data: &[b"nobody's"] }, &mut out);
@@ -434,11 +440,33 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_comes_between_moves_no_other() {
+        let mut muxer = Muxer::default();
+        let mut out = BytesMut::new();
+        let later = Elementary { place: 2, ..BOTH[1] };
+        for (at, streams) in [(0, &[BOTH[0], later][..]), (1, &[BOTH[0], BOTH[1], later])] {
+            muxer.set(streams);
+            let stream = streams.len() - 1;
+            muxer.write(&Unit { stream, pts: at, dts: at, random_access: true, data: &[b"sound"] }, &mut out);
+        }
+        // No hole in its counter, which is asserted there.
+        let came = events(out)
+            .into_iter()
+            .filter(|event| matches!(event, Event::Unit { pid, .. } if *pid == FIRST + 2));
+        assert_eq!(came.count(), 2);
+    }
+
+    #[test]
     fn a_map_that_fills_more_than_a_packet_is_read_back_with_its_languages() {
         let mut muxer = Muxer::default();
-        let sound = |code: &[u8; 3]| Elementary { coding: Coding::Opus, channels: 2, language: Some(*code) };
+        let sound = |(place, code): (u8, &[u8; 3])| Elementary {
+            place,
+            coding: Coding::Opus,
+            channels: 2,
+            language: Some(*code),
+        };
         let codes = [b"eng", b"spa", b"deu", b"fra", b"ita", b"nld", b"por", b"pol"];
-        let streams: Vec<_> = std::iter::once(BOTH[0]).chain(codes.map(sound)).collect();
+        let streams: Vec<_> = std::iter::once(BOTH[0]).chain((1..).zip(codes).map(sound)).collect();
         muxer.set(&streams);
         let mut out = BytesMut::new();
         for at in [0, 900_000] {
