@@ -291,7 +291,8 @@ async fn every_encoder_publishes_and_every_player_plays_by_srt() -> Result<()> {
         "not tried: it is in no Debian; the stream's counters, tables and clock are read by `tests/src/transport_stream.rs`".into(),
     ]);
     let title = "Publishing: the stream's LL-HLS was followed and judged as above; the key's length is the one that our side \
-                 has read. Playing: what came was decoded, encoded again by the player itself, and counted."
+                 has read. Playing: what came was decoded by the player itself (of srt-live-transmit by ffmpeg), encoded \
+                 again, and counted."
         .into();
     let table = Table { name: "interop-srt", title, columns: vec!["client", "what", "key", "result"], rows };
     println!("{}", table.markdown());
