@@ -2,11 +2,15 @@
 //! of them comes to the stream by its [`Inlet`].
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use media::{AccessUnit, AudioFormat};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use crate::live::{Counters, Inlet, Publisher};
+
+/// Between two encoders of one sound.
+const PACE: Duration = Duration::from_secs(2);
 
 /// A sound to be encoded as AAC.
 #[derive(Clone, Debug)]
@@ -40,16 +44,25 @@ impl SoundWorkers {
     ) -> SoundEncoder {
         let request =
             SoundRequest { stream: stream.to_owned(), format: format.clone(), bitrate: self.bitrate };
-        SoundEncoder { frames: (self.factory)(request, publisher.inlet(number)) }
+        let frames = (self.factory)(request, publisher.inlet(number));
+        SoundEncoder { frames, codec: format.codec.clone(), since: Instant::now() }
     }
 }
 
 /// A running encoder. It ends with this, once it has given what it was sent.
 pub(super) struct SoundEncoder {
     frames: Sender<AccessUnit>,
+    codec: String,
+    since: Instant,
 }
 
 impl SoundEncoder {
+    /// It goes on with what is coded so: any rate of its codec. Who changes the codec with every frame is given another
+    /// encoder, which is a process, now and then.
+    pub(super) fn takes(&self, format: &AudioFormat) -> bool {
+        self.codec == format.codec || self.since.elapsed() < PACE
+    }
+
     /// Hands over one frame. Never waits: what an encoder that is too slow does not take is dropped and counted.
     pub(super) fn push(&self, frame: AccessUnit, publisher: &Publisher) {
         Counters::add(&publisher.counters().bytes, frame.payload.len() as u64);

@@ -222,27 +222,27 @@ impl Tracks {
     /// How a sound decodes from here on.
     pub(super) fn set_audio(&mut self, number: u8, format: AudioFormat, publisher: &mut Publisher) {
         let known = self.sounds.iter().position(|sound| sound.number == number);
-        if known.is_some_and(|at| self.sounds[at].format == format) {
-            return;
-        }
+        let before = known.map(|at| self.sounds.swap_remove(at));
+        let before = match before {
+            Some(same) if same.format == format => return self.sounds.push(same),
+            Some(Sound { way: Way::Encoder(encoder), .. }) if encoder.takes(&format) => Some(encoder),
+            _ => None,
+        };
         let AudioFormat { codec, sample_rate, channels, .. } = &format;
         tracing::info!(stream = %self.stream, number, codec, rate = sample_rate, channels, "audio");
         if number == 0 {
             self.checkup.audio_format(&format);
         }
-        let way = match &self.workers {
+        let way = match (before, &self.workers) {
             _ if is_played(&format) => {
                 publisher.sound_format(number, format.clone());
                 Way::Stream
             }
-            Some(workers) => Way::Encoder(workers.start(&self.stream, number, &format, publisher)),
-            None => Way::Nowhere,
+            (Some(encoder), _) => Way::Encoder(encoder),
+            (None, Some(workers)) => Way::Encoder(workers.start(&self.stream, number, &format, publisher)),
+            (None, None) => Way::Nowhere,
         };
-        let sound = Sound { number, format, way };
-        match known {
-            Some(at) => self.sounds[at] = sound,
-            None => self.sounds.push(sound),
-        }
+        self.sounds.push(Sound { number, format, way });
     }
 
     fn set_codec(&mut self, codec: VideoCodec) {

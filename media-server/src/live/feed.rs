@@ -132,6 +132,12 @@ impl Feed {
                 announced.others.retain(|(known, _)| *known != n);
                 announced.others.push((n, video.clone()));
             }
+            // What made it was replaced by another of its kind.
+            (Track::Audio(n), Format::Audio(audio))
+                if announced.sounds.iter().any(|it| *it == (n, audio.clone())) =>
+            {
+                return;
+            }
             (Track::Audio(n), Format::Audio(audio)) => {
                 announced.sounds.retain(|(known, _)| *known != n);
                 announced.sounds.push((n, audio.clone()));
