@@ -92,7 +92,7 @@ struct Journal {
     ended: bool,
     /// Behind what was delivered.
     delivered: Option<Timestamp>,
-    /// When a frame was given or answered last.
+    /// When something was answered last, or a frame was given while nothing was owed.
     progress: Option<Instant>,
 }
 
@@ -105,16 +105,19 @@ impl Journal {
         }
     }
 
-    fn next(&mut self) -> Option<AccessUnit> {
+    fn next(&mut self, now: Instant) -> Option<AccessUnit> {
         let next = self.frames.get(self.given)?.clone();
+        if !self.is_owed() {
+            self.progress = Some(now);
+        }
         self.given = self.given.saturating_add(1);
         Some(next)
     }
 
     /// Up to here all is delivered.
-    fn settle(&mut self, end: Timestamp) {
+    fn settle(&mut self, end: Timestamp, now: Instant) {
         self.delivered = Some(end);
-        self.progress = Some(Instant::now());
+        self.progress = Some(now);
         while self.given > 0
             && self.frames.front().is_some_and(|frame| frame.pts + frame.duration + WARM_UP < end)
         {
@@ -123,11 +126,15 @@ impl Journal {
         }
     }
 
-    /// Something was given so long ago that its answer is overdue. What is kept to warm up is answered already.
-    fn is_overdue(&self, patience: Duration) -> bool {
+    /// An answer is to come. What is kept to warm up is answered already.
+    fn is_owed(&self) -> bool {
         let given = self.given.checked_sub(1).and_then(|last| self.frames.get(last));
-        let owed = given.is_some_and(|frame| self.delivered.is_none_or(|end| frame.pts > end + WARM_UP));
-        owed && self.progress.is_some_and(|at| at.elapsed() > patience)
+        given.is_some_and(|frame| self.delivered.is_none_or(|end| frame.pts > end + WARM_UP))
+    }
+
+    /// And has not come for so long.
+    fn is_overdue(&self, patience: Duration, now: Instant) -> bool {
+        self.is_owed() && self.progress.is_some_and(|at| now.saturating_duration_since(at) > patience)
     }
 }
 
@@ -217,11 +224,7 @@ impl Job {
         loop {
             let next = {
                 let mut journal = self.journal();
-                let next = journal.next();
-                if next.is_some() && journal.progress.is_none() {
-                    journal.progress = Some(Instant::now());
-                }
-                next.ok_or(journal.ended)
+                journal.next(Instant::now()).ok_or(journal.ended)
             };
             match next {
                 Ok(unit) => write(&mut socket, ToWorker::Source { unit, edge: false }.encode()).await?,
@@ -251,7 +254,7 @@ impl Job {
                         let new =
                             self.journal().delivered.is_none_or(|end| unit.pts + unit.duration.half() >= end);
                         if new {
-                            self.journal().settle(unit.pts + unit.duration);
+                            self.journal().settle(unit.pts + unit.duration, Instant::now());
                             if !self.inlet.frame(unit) {
                                 return Err(Fault::Unwanted);
                             }
@@ -269,7 +272,7 @@ impl Job {
                     return Err(Fault::Closed);
                 }
                 Ok(Err(error)) => return Err(error.into()),
-                Err(_) if self.journal().is_overdue(patience) => return Err(Fault::Hung),
+                Err(_) if self.journal().is_overdue(patience, Instant::now()) => return Err(Fault::Hung),
                 Ok(Ok(_)) | Err(_) => {}
             }
         }
@@ -328,13 +331,34 @@ mod tests {
         for n in 0..100 {
             journal.add(frame(Timestamp::ZERO + lasts.times(n), lasts));
         }
-        assert_eq!(std::iter::from_fn(|| journal.next()).count(), 100);
-        journal.settle(Timestamp::ZERO + lasts.times(50));
+        assert_eq!(std::iter::from_fn(|| journal.next(Instant::now())).count(), 100);
+        journal.settle(Timestamp::ZERO + lasts.times(50), Instant::now());
         let first = journal.frames.front().map(|frame| frame.pts);
         assert!(first.is_some_and(|at| at <= Timestamp::ZERO + lasts.times(44)), "{first:?}");
         assert!(journal.frames.len() < 60 && journal.given == journal.frames.len());
         journal.given = 0;
-        assert_eq!(journal.next().map(|frame| frame.pts), first, "the next worker begins with it");
+        assert_eq!(
+            journal.next(Instant::now()).map(|frame| frame.pts),
+            first,
+            "the next worker begins with it"
+        );
+    }
+
+    #[test]
+    fn an_answer_is_overdue_from_its_own_frame_on_and_not_from_the_pause_before() {
+        let lasts = Span::from_millis(24);
+        let at = |ms| Timestamp::ZERO + Span::from_millis(ms);
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let mut journal = Journal::default();
+        journal.add(frame(at(0), lasts));
+        assert!(journal.next(began).is_some());
+        assert!(journal.is_overdue(HANG, after(3)), "it never answered");
+        journal.settle(at(24), after(3));
+        assert!(!journal.is_overdue(HANG, after(60)), "nothing is owed");
+        journal.add(frame(at(60_000), lasts));
+        assert!(journal.next(after(60)).is_some() && !journal.is_overdue(HANG, after(61)));
+        assert!(journal.is_overdue(HANG, after(63)));
     }
 
     #[test]
