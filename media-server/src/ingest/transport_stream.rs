@@ -141,7 +141,8 @@ impl TransportStream {
         }
         self.program = Arc::clone(program);
         publisher.expect(Expect {
-            video: Some(self.video.is_some()),
+            // Muxers that learn of their tracks one after the other name the picture later: sound alone waits a second.
+            video: self.video.map(|_| true),
             audio: Some(!self.sounds.is_empty()),
             ..Expect::default()
         });
