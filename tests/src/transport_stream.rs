@@ -108,6 +108,59 @@ pub fn splice_section() -> Vec<u8> {
     section
 }
 
+/// The section of a program's map without its checksum, where this packet has it. `map`: the PID that it comes by, once the
+/// association has said it.
+fn map_section(packet: &[u8], map: &mut Option<u16>) -> Option<Vec<u8>> {
+    let pid = u16::from_be_bytes([packet[1], packet[2]]) & 0x1fff;
+    let start = packet[1] & 0x40 != 0;
+    if pid == 0 && start {
+        // The first program behind the section's head.
+        *map = Some(u16::from_be_bytes([packet[15], packet[16]]) & 0x1fff);
+    }
+    let length = usize::from(u16::from_be_bytes([packet[6], packet[7]]) & 0x0fff);
+    (Some(pid) == *map && start).then(|| packet[5..5 + 3 + length - 4].to_vec())
+}
+
+/// The packet with another section, whose length and checksum are put right.
+fn with_section(packet: &[u8], mut section: Vec<u8>) -> Vec<u8> {
+    let length = section.len() + 4 - 3;
+    (section[1], section[2]) = (0xb0 | (length >> 8) as u8, length as u8);
+    let sum = crc(&section);
+    section.extend(sum.to_be_bytes());
+    let mut changed = packet[..4].to_vec();
+    changed.push(0);
+    changed.extend(section);
+    changed.resize(188, 0xff);
+    changed
+}
+
+/// The stream of a muxer that puts each table into one packet (ffmpeg), and learns of its picture late: the first `packets`
+/// have a map of the sound alone.
+pub fn with_late_picture(stream: &[u8], packets: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut map = None;
+    for (n, original) in stream.chunks_exact(188).enumerate() {
+        let section = map_section(original, &mut map).filter(|_| n < packets);
+        let Some(mut section) = section else {
+            out.extend(original);
+            continue;
+        };
+        // A version before the real one.
+        section[5] = 0xc1 | (section[5] & 0x3e).wrapping_sub(2) & 0x3e;
+        let mut at = 12 + (usize::from(section[10] & 0x0f) << 8 | usize::from(section[11]));
+        while at < section.len() {
+            let entry = 5 + (usize::from(section[at + 3] & 0x0f) << 8 | usize::from(section[at + 4]));
+            if section[at] == 0x1b {
+                section.drain(at..at + entry);
+            } else {
+                at += entry;
+            }
+        }
+        out.extend(with_section(original, section));
+    }
+    out
+}
+
 /// The stream of a muxer that puts each table into one packet (ffmpeg), with two more streams: SCTE 35, of which a
 /// section comes every 200 packets, and ID3 tags, as often.
 pub fn with_metadata(stream: &[u8]) -> Vec<u8> {
@@ -115,28 +168,12 @@ pub fn with_metadata(stream: &[u8]) -> Vec<u8> {
     let mut map = None;
     let mut counter = 0;
     for (n, original) in stream.chunks_exact(188).enumerate() {
-        let pid = u16::from_be_bytes([original[1], original[2]]) & 0x1fff;
-        let start = original[1] & 0x40 != 0;
-        if pid == 0 && start {
-            // The first program behind the section's head.
-            map = Some(u16::from_be_bytes([original[15], original[16]]) & 0x1fff);
-        }
-        if Some(pid) == map && start {
-            let length = usize::from(u16::from_be_bytes([original[6], original[7]]) & 0x0fff);
-            let mut section = original[5..5 + 3 + length - 4].to_vec();
+        if let Some(mut section) = map_section(original, &mut map) {
             section.extend([0x86, 0xe0 | (SPLICES >> 8) as u8, SPLICES as u8, 0xf0, 6]);
             section.extend([&[5, 4][..], b"CUEI"].concat());
             section.extend([0x15, 0xe0 | (TAGS >> 8) as u8, TAGS as u8, 0xf0, 6]);
             section.extend([&[5, 4][..], b"ID3 "].concat());
-            let length = section.len() + 4 - 3;
-            (section[1], section[2]) = (0xb0 | (length >> 8) as u8, length as u8);
-            let sum = crc(&section);
-            section.extend(sum.to_be_bytes());
-            let mut changed = original[..4].to_vec();
-            changed.push(0);
-            changed.extend(section);
-            changed.resize(188, 0xff);
-            out.extend(changed);
+            out.extend(with_section(original, section));
         } else {
             out.extend(original);
         }

@@ -5,12 +5,13 @@ use std::{fmt::Write as _, time::Duration};
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use weir_tests::{
     bench::nginx::Nginx,
     llhls,
     publisher::{Ffmpeg, Source, run},
     rtmp_url::RtmpUrl,
-    transport_stream::{splice_section, with_metadata},
+    transport_stream::{splice_section, with_late_picture, with_metadata},
     vigil::Vigil,
     wait,
     world::{Plan, World},
@@ -99,6 +100,35 @@ async fn a_stream_is_called_by_srt_only_while_somebody_wants_to_see_it() -> Resu
     publisher.program.must_run()
 }
 
+/// Sends a transport stream that lasts so long by UDP.
+async fn send(stream: &[u8], lasts: Duration, address: &str) -> Result<()> {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
+    let mut pace = tokio::time::interval(lasts / (stream.len() / 1316 + 1) as u32);
+    for datagram in stream.chunks(1316) {
+        pace.tick().await;
+        // Before the source listens, nobody takes it.
+        let _taken = socket.send_to(datagram, address).await.is_ok();
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_is_named_a_moment_after_its_sound_is_waited_for() -> Result<()> {
+    let address = free_udp()?;
+    let sources = format!("[pull]\nsources = [{{ stream = \"late\", url = \"udp://{address}\" }}]\n");
+    let world = Plan::open()?.pass_through().media(&sources).start().await?;
+    let file = world.folder().join("plain.ts");
+    Source::default().keyframe_every(1).seconds(6).write_ts(&file).await?;
+    let stream = std::fs::read(&file)?;
+    // Half a second.
+    let stream = with_late_picture(&stream, stream.len() / 188 / 12);
+    let mut sending = JoinSet::new();
+    sending.spawn(async move { send(&stream, Duration::from_secs(6), &address).await });
+    let list = world.media.playlist("late", SOON).await?;
+    assert!(list.contains("avc1.") && list.contains("mp4a.40.2"), "{list}");
+    sending.join_next().await.context("not sent")??
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn splices_and_tags_of_a_transport_stream_stand_in_the_playlists() -> Result<()> {
     let address = free_udp()?;
@@ -107,13 +137,7 @@ async fn splices_and_tags_of_a_transport_stream_stand_in_the_playlists() -> Resu
     let file = world.folder().join("plain.ts");
     Source::default().keyframe_every(1).seconds(8).write_ts(&file).await?;
     let stream = with_metadata(&std::fs::read(&file)?);
-    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
-    let mut pace = tokio::time::interval(Duration::from_secs(8) / (stream.len() / 1316 + 1) as u32);
-    for datagram in stream.chunks(1316) {
-        pace.tick().await;
-        // Before the source listens, nobody takes it.
-        let _taken = socket.send_to(datagram, &address).await.is_ok();
-    }
+    send(&stream, Duration::from_secs(8), &address).await?;
     let list = world.client.get(&format!("{}/live/marked/source/index.m3u8", world.media.http)).await?.text();
     let octets = splice_section().iter().fold("SCTE35-OUT=0x".to_owned(), |mut text, octet| {
         let _infallible = write!(text, "{octet:02X}");
