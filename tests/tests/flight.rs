@@ -43,6 +43,16 @@ fn counts(value: &Value) -> BTreeMap<String, u64> {
     object.filter_map(|(kind, n)| Some((kind.clone(), n.as_u64()?))).collect()
 }
 
+/// A recording of 4 s that begins in the middle of a stream of 30 pictures a second, with nothing to repair; its seconds.
+fn whole_from_the_middle(report: &Value) -> Result<f64> {
+    let seconds = report["seconds"].as_f64().context("no seconds")?;
+    assert!((3.5..6.0).contains(&seconds), "began in the middle of the stream, 4 s back: {seconds}");
+    let pictures = report["video_units"].as_f64().context("no pictures")?;
+    assert!((pictures / seconds - 30.0).abs() < 2.0, "{pictures} in {seconds} s");
+    assert_eq!(counts(&report["repairs"]), BTreeMap::new());
+    Ok(seconds)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_seconds_of_a_publisher_are_replayed_from_a_file_without_its_key() -> Result<()> {
     let plan = Plan::open()?.pass_through().media(KEYED).media("[recorder]\nseconds = 4\n");
@@ -54,11 +64,7 @@ async fn the_last_seconds_of_a_publisher_are_replayed_from_a_file_without_its_ke
     let file = Path::new(saved["file"].as_str().context("no file")?);
     let report = replay(&world, file).await?;
     println!("{saved}\n{report}");
-    let seconds = report["seconds"].as_f64().context("no seconds")?;
-    assert!((3.5..6.0).contains(&seconds), "began in the middle of the stream, 4 s back: {seconds}");
-    let pictures = report["video_units"].as_f64().context("no pictures")?;
-    assert!((pictures / seconds - 30.0).abs() < 2.0, "{pictures} in {seconds} s");
-    assert_eq!(counts(&report["repairs"]), BTreeMap::new());
+    let seconds = whole_from_the_middle(&report)?;
     assert_eq!(report["dropped"], 0);
     let codecs: Vec<_> = report["tracks"].as_array().context("none")?.iter().map(|t| &t["codec"]).collect();
     assert_eq!(codecs.len(), 2, "{codecs:?}");
@@ -130,11 +136,7 @@ async fn what_another_server_sent_by_rtmp_is_replayed_too() -> Result<()> {
     let file = Path::new(saved["file"].as_str().context("no file")?);
     let report = replay(&world, file).await?;
     println!("{saved}\n{report}");
-    let seconds = report["seconds"].as_f64().context("no seconds")?;
-    assert!((3.5..6.0).contains(&seconds), "began in the middle of the stream, 4 s back: {seconds}");
-    let pictures = report["video_units"].as_f64().context("no pictures")?;
-    assert!((pictures / seconds - 30.0).abs() < 2.0, "{pictures} in {seconds} s");
-    assert_eq!(counts(&report["repairs"]), BTreeMap::new());
+    whole_from_the_middle(&report)?;
     assert_eq!(report["tracks"].as_array().map(Vec::len), Some(2));
     let bytes = std::fs::read(file)?;
     assert!(!bytes.windows(KEY.len()).any(|w| w == KEY.as_bytes()), "the key is in the recording");

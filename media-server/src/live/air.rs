@@ -155,13 +155,13 @@ impl Stream {
         }
         feed.join(seam);
         let (announced, profile) = (feed.announced.clone(), feed.profile.clone());
-        self.run.join(&profile, announced.expect, &announced.voices);
+        let mut outcome = self.run.join(&profile, announced.expect, &announced.voices);
+        outcome.changed = true;
         if let (Some(said), true) = (announced.said, begun) {
             // From where it is shown on.
             let at = seam.unwrap_or(said.at).max(said.at);
             self.run.timed(&Timed { at, ..said });
         }
-        let mut outcome = Outcome { changed: true };
         let video = announced.video.map(|video| (Track::Video(0), media::Format::Video(video)));
         let others =
             announced.others.into_iter().map(|(n, video)| (Track::Video(n), media::Format::Video(video)));

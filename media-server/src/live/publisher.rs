@@ -101,6 +101,11 @@ impl Inlet {
         self.send(Input::Unit { track: Track::Audio(self.number), unit, arrived: Instant::now() })
     }
 
+    /// A frame was left out: nobody could encode it in time.
+    pub fn dropped(&self) {
+        Counters::add(&self.counters.dropped, 1);
+    }
+
     /// Resolves when the stream has gone.
     pub async fn closed(&self) {
         self.inputs.closed().await;

@@ -114,8 +114,6 @@ pub(super) struct Run {
     pub(super) sounds: Vec<Sound>,
     /// How the sounds of the publisher on the air decode, by number.
     pub(super) sound_formats: Vec<(u8, AudioFormat)>,
-    /// A sound that has been shown is said to be in another language.
-    pub(super) renamed: bool,
     /// Media flows; before, units wait for the first keyframe.
     pub(super) open: bool,
     pub(super) ready_by: Option<Instant>,
@@ -164,7 +162,6 @@ impl Run {
             rungs: Vec::new(),
             sounds: vec![Sound::default()],
             sound_formats: Vec::new(),
-            renamed: false,
             open: false,
             ready_by: None,
             ready: false,
@@ -208,9 +205,9 @@ impl Run {
 
     /// Another publisher is taken in, with its ladder and what it announced. Where its formats are those of before,
     /// the playlists go on as if nothing had happened.
-    pub(super) fn join(&mut self, profile: &Profile, expect: Expect, voices: &[Voice]) {
+    pub(super) fn join(&mut self, profile: &Profile, expect: Expect, voices: &[Voice]) -> Outcome {
         self.expect = expect;
-        self.join_sounds(voices);
+        let outcome = self.join_sounds(voices);
         if self.profile != *profile {
             self.profile = profile.clone();
         }
@@ -219,6 +216,7 @@ impl Run {
             self.planned = None;
         }
         self.rejoin();
+        outcome
     }
 
     /// The present publisher's pictures follow on something else: they begin with a keyframe.

@@ -122,17 +122,20 @@ impl Run {
 
     /// Which sounds the publisher on the air has, from here on.
     pub(super) fn voices(&mut self, voices: &[Voice]) -> Outcome {
-        self.assign(voices);
-        self.tune()
+        let mut outcome = self.assign(voices);
+        outcome |= self.tune();
+        outcome
     }
 
     /// Another publisher's sounds follow. How they decode is told next.
-    pub(super) fn join_sounds(&mut self, voices: &[Voice]) {
+    pub(super) fn join_sounds(&mut self, voices: &[Voice]) -> Outcome {
         self.sound_formats.clear();
-        self.assign(voices);
+        self.assign(voices)
     }
 
-    fn assign(&mut self, voices: &[Voice]) {
+    /// Which of the publisher's sounds each gets.
+    fn assign(&mut self, voices: &[Voice]) -> Outcome {
+        let mut outcome = Outcome::default();
         let kinds = kinds(voices);
         for sound in &mut self.sounds {
             sound.from = sound.best_of(&kinds);
@@ -144,19 +147,20 @@ impl Run {
             // The first sound is called after what it gets, where it has no name or one that is gone.
             let first = self.sounds.first().is_some_and(|it| it.from == *number && it.is_gone(&kinds));
             if first {
-                self.name_sound(0, *number, *kind);
+                outcome |= self.name_sound(0, *number, *kind);
             } else if self.sounds.len() < MOST {
                 let (from, kind) = (*number, Some(*kind));
                 self.sounds.push(Sound { from, kind, joins: true, ..Sound::default() });
             } else if let Some(index) = self.sounds.iter().skip(1).position(|it| it.is_gone(&kinds)) {
                 // As many as there may be: one that nobody sends any more makes room.
-                self.name_sound(index.saturating_add(1), *number, *kind);
+                outcome |= self.name_sound(index.saturating_add(1), *number, *kind);
             }
         }
+        outcome
     }
 
-    fn name_sound(&mut self, index: usize, from: u8, kind: Kind) {
-        let Some(sound) = self.sounds.get_mut(index) else { return };
+    fn name_sound(&mut self, index: usize, from: u8, kind: Kind) -> Outcome {
+        let Some(sound) = self.sounds.get_mut(index) else { return Outcome::default() };
         // One without a language says nothing of the language that was.
         if kind.0.is_some() || index > 0 || sound.kind.is_none() {
             sound.kind = Some(kind);
@@ -165,8 +169,8 @@ impl Run {
         let language = sound.language();
         if let Some(track) = &mut sound.track {
             track.rendition.language = language;
-            self.renamed = true;
         }
+        Outcome { changed: sound.track.is_some() }
     }
 
     /// How a sound of the publisher on the air decodes from its next frame on.
@@ -180,7 +184,7 @@ impl Run {
 
     /// Every sound decodes as what it gets.
     fn tune(&mut self) -> Outcome {
-        let mut outcome = Outcome { changed: std::mem::take(&mut self.renamed) };
+        let mut outcome = Outcome::default();
         for index in 0..self.sounds.len() {
             let Some(sound) = self.sounds.get(index) else { break };
             let told = self.sound_formats.iter().find(|(number, _)| *number == sound.from);

@@ -97,12 +97,15 @@ struct Journal {
 }
 
 impl Journal {
-    fn add(&mut self, frame: AccessUnit) {
+    /// False: the oldest had to go for it.
+    fn add(&mut self, frame: AccessUnit) -> bool {
         self.frames.push_back(frame);
-        if self.frames.len() > KEPT {
+        let room = self.frames.len() <= KEPT;
+        if !room {
             self.frames.pop_front();
             self.given = self.given.saturating_sub(1);
         }
+        room
     }
 
     fn next(&mut self, now: Instant) -> Option<AccessUnit> {
@@ -146,7 +149,9 @@ impl Job {
     async fn run(&self, mut frames: mpsc::Receiver<AccessUnit>) {
         let intake = async {
             while let Some(frame) = frames.recv().await {
-                self.journal().add(frame);
+                if !self.journal().add(frame) {
+                    self.inlet.dropped();
+                }
                 self.fed.notify_one();
             }
             self.journal().ended = true;
@@ -368,5 +373,6 @@ mod tests {
             journal.add(frame(Timestamp::ZERO + Span::from_millis(n), Span::from_millis(1)));
         }
         assert_eq!(journal.frames.len(), KEPT);
+        assert!(!journal.add(frame(Timestamp::ZERO, Span::ZERO)), "said, to be counted");
     }
 }

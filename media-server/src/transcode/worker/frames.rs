@@ -13,7 +13,7 @@ use media::{AccessUnit, Span, Timestamp, time::FLICKS_PER_SECOND};
 /// Frames in flight at most; a decoder holds 16, queues a few more.
 const MOST: usize = 4096;
 /// Room below the first frame: B-frames present later than the first decodes, but a broken stream may not.
-const HEADROOM: Span = Span::from_millis(10_000);
+pub(super) const HEADROOM: Span = Span::from_millis(10_000);
 
 /// One source frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) struct Times {
 }
 
 /// `None` before the pipeline's zero.
-fn nanoseconds(at: Timestamp, zero: Timestamp) -> Option<u64> {
+pub(super) fn nanoseconds(at: Timestamp, zero: Timestamp) -> Option<u64> {
     let flicks = i128::from((at - zero).flicks());
     let scaled = (flicks * 1_000_000_000 + i128::from(FLICKS_PER_SECOND) / 2) / i128::from(FLICKS_PER_SECOND);
     if flicks < 0 { None } else { u64::try_from(scaled).ok() }

@@ -48,6 +48,13 @@ pub(super) enum PipelineError {
 }
 
 impl PipelineError {
+    /// What an element has said on the bus.
+    pub(super) fn of(message: &gst::Message, error: &gst::message::Error) -> Self {
+        let element = message.src().map(|src| src.name().to_string()).unwrap_or_default();
+        let detail = error.debug().map(|debug| format!(" ({debug})")).unwrap_or_default();
+        Self::Element { element, text: format!("{}{detail}", error.error()) }
+    }
+
     /// Another worker would fail the same way.
     pub(super) fn is_fatal(&self) -> bool {
         matches!(self, Self::Spec(_) | Self::Missing(_) | Self::Plugin(_) | Self::Pad(_) | Self::Link(_))
@@ -150,11 +157,7 @@ impl Pipeline {
         let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
         let Some(message) = self.bus.timed_pop_filtered(most, &kinds) else { return Ok(Watched::Running) };
         match message.view() {
-            gst::MessageView::Error(error) => {
-                let element = message.src().map(|src| src.name().to_string()).unwrap_or_default();
-                let detail = error.debug().map(|debug| format!(" ({debug})")).unwrap_or_default();
-                Err(PipelineError::Element { element, text: format!("{}{detail}", error.error()) })
-            }
+            gst::MessageView::Error(error) => Err(PipelineError::of(&message, error)),
             _ => Ok(Watched::Finished),
         }
     }

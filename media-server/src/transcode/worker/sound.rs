@@ -9,6 +9,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use media::{AccessUnit, Span, Timestamp};
 
+use super::frames::{HEADROOM, nanoseconds};
 use super::pipeline::{PipelineError, element};
 use super::slate::{config, sink};
 use super::socket::{Inlet, Outlet};
@@ -19,8 +20,6 @@ use crate::transcode::spec::{SoundCodec, SoundSpec};
 /// Samples of an AAC frame, and of the encoder's own delay: it puts as many in front of the first.
 const FRAME: i64 = 1024;
 const PRIMING: i64 = 1024;
-/// Room below the first frame, for one that is late.
-const HEADROOM: Span = Span::from_millis(10_000);
 /// Timestamps that lead away from the count of samples are followed beyond this, nanoseconds.
 const TOLERANCE: i64 = 10_000_000;
 /// Bytes that wait inside of the worker.
@@ -49,8 +48,7 @@ pub(super) fn work(spec: &SoundSpec, inlet: Inlet, outlet: &Arc<Outlet>) -> Resu
         }
     };
     if let gst::MessageView::Error(error) = message.view() {
-        let element = message.src().map(|src| src.name().to_string()).unwrap_or_default();
-        return Err(PipelineError::Element { element, text: error.error().to_string() }.into());
+        return Err(PipelineError::of(&message, error).into());
     }
     // The process ends next; a pipeline that does not stop changes nothing about that.
     pipeline.set_state(gst::State::Null).ok();
@@ -64,10 +62,10 @@ fn feed(mut inlet: Inlet, source: &gst_app::AppSrc, zero: &Zero) -> Result<(), F
     while let Some(message) = inlet.next()? {
         let ToWorker::Source { unit, .. } = message else { return Err(Failure::NoJob) };
         let zero = *zero.get_or_init(|| unit.pts - HEADROOM);
-        let Ok(pts) = u64::try_from((unit.pts - zero).flicks()) else { continue };
+        let Some(pts) = nanoseconds(unit.pts, zero) else { continue };
         let mut buffer = gst::Buffer::from_slice(unit.payload);
         if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(gst::ClockTime::from_nseconds(nanoseconds(pts)));
+            buffer.set_pts(gst::ClockTime::from_nseconds(pts));
         }
         if source.push_buffer(buffer).is_err() {
             break;
@@ -75,11 +73,6 @@ fn feed(mut inlet: Inlet, source: &gst_app::AppSrc, zero: &Zero) -> Result<(), F
     }
     source.end_of_stream().ok();
     Ok(())
-}
-
-fn nanoseconds(flicks: u64) -> u64 {
-    let scaled = u128::from(flicks) * 1_000_000_000 / media::time::FLICKS_PER_SECOND as u128;
-    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 /// What is to be decoded, and by which element.
