@@ -142,6 +142,13 @@ impl Timeline {
         }
     }
 
+    /// Moves the session's start, as long as nothing is placed.
+    pub fn begin(&mut self, start: Timestamp) {
+        if self.end().is_none() {
+            self.config.start = start;
+        }
+    }
+
     /// What the stream itself says its frame rate is (SPS timing, metadata), as (numerator, denominator). A wrong
     /// hint costs nothing: it is dropped when the timestamps do not agree.
     pub fn set_frame_rate_hint(&mut self, rate: Option<(u32, u32)>) {

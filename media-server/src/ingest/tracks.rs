@@ -91,7 +91,8 @@ pub(super) struct Tracks {
 }
 
 impl Tracks {
-    /// A session whose first unit stands at `start`, watched over by `checkup`.
+    /// A session that was let in when the stream stood at `start`, watched over by `checkup`. Its first unit stands
+    /// where it arrives: a stream that goes on without it meanwhile, with a slate or a backup, is not behind it then.
     pub(super) fn new(
         start: Timestamp,
         clock: Clock,
@@ -116,7 +117,7 @@ impl Tracks {
         }
     }
 
-    /// Where the session begins.
+    /// Where the session was let in.
     pub(super) fn zero(&self) -> Timestamp {
         self.zero
     }
@@ -173,6 +174,7 @@ impl Tracks {
             return Ok(None);
         };
         let arrival = self.arrival(arrived);
+        self.timeline.begin(arrival);
         let (stamp, repairs) = self.timeline.video(sent.raw, sent.composition, arrival);
         Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
         self.checkup.video(stamp, payload.len(), keyframe, repairs, arrival);
@@ -194,6 +196,7 @@ impl Tracks {
         let arrival = self.arrival(arrived);
         let sound = self.sounds.iter_mut().find(|sound| sound.number == number)?;
         let rate = sound.format.sample_rate;
+        self.timeline.begin(arrival);
         let (stamp, repairs) = self.timeline.sound(usize::from(number), raw, samples, rate, arrival);
         Counters::add(&publisher.counters().repairs, repairs.iter().count() as u64);
         if number == 0 {
