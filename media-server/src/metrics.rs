@@ -115,6 +115,16 @@ pub struct Metrics {
     pub links: Links,
     /// Datagrams at the SRT port that belong to nobody.
     pub srt_strays: Counter,
+    /// WebRTC sessions, connected or not.
+    pub webrtc_sessions: Gauge,
+    /// WebRTC sessions by how they ended.
+    pub webrtc_closed: Family<Outcome, Counter>,
+    /// Datagrams and frames at the WebRTC port that belong to nobody, or are not what they should be.
+    pub webrtc_strays: Counter,
+    /// Datagrams that a WebRTC session was too slow for, or its client.
+    pub webrtc_overflow: Counter,
+    /// Datagrams that were not sent: who is there has not shown that it hears us.
+    pub webrtc_held: Counter,
     /// Publish requests by outcome: `allowed`, `denied`, `unreachable`, `already-live`, `refused`.
     pub admissions: Family<Outcome, Counter>,
     /// Publishers with a finding of the encoder doctor.
@@ -171,6 +181,11 @@ impl Metrics {
             srt_lateness: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.08, 0.2]),
             links: Links::default(),
             srt_strays: Counter::default(),
+            webrtc_sessions: Gauge::default(),
+            webrtc_closed: Family::default(),
+            webrtc_strays: Counter::default(),
+            webrtc_overflow: Counter::default(),
+            webrtc_held: Counter::default(),
             admissions: Family::default(),
             findings: Family::default(),
             repairs: Family::default(),
@@ -200,6 +215,14 @@ impl Metrics {
         r.register("srt_closed", "SRT callers by how they ended", self.srt_closed.clone());
         r.register("srt_packets", "SRT data packets by what became of them", self.srt_packets.clone());
         r.register("srt_strays", "Datagrams at the SRT port that belong to nobody", self.srt_strays.clone());
+        r.register("webrtc_sessions", "WebRTC sessions, connected or not", self.webrtc_sessions.clone());
+        r.register("webrtc_closed", "WebRTC sessions by how they ended", self.webrtc_closed.clone());
+        let help = "Datagrams at the WebRTC port that belong to nobody, or are not what they should be";
+        r.register("webrtc_strays", help, self.webrtc_strays.clone());
+        let help = "Datagrams that a WebRTC session or its client was too slow for";
+        r.register("webrtc_overflow", help, self.webrtc_overflow.clone());
+        let help = "Datagrams not sent because who is there has not shown that it hears us";
+        r.register("webrtc_held", help, self.webrtc_held.clone());
         r.register_with_unit(
             "srt_delivery_lateness",
             "From an SRT packet due to it delivered",

@@ -30,6 +30,11 @@ pub struct Browser {
 impl Browser {
     /// Starts chromedriver on a free port, and a window.
     pub async fn start() -> Result<Self> {
+        Self::with(&[]).await
+    }
+
+    /// The same with further arguments.
+    pub async fn with(further: &[&str]) -> Result<Self> {
         let profile = tempfile::Builder::new().prefix("weir-browser-").tempdir()?;
         let (driver, port) = start_driver(|| {
             let mut command = Command::new("chromedriver");
@@ -46,6 +51,7 @@ impl Browser {
             "--window-size=1280,800".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
         ];
+        arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
         if rustix::process::getuid().is_root() {
             arguments.push("--no-sandbox".to_owned());
         }
@@ -74,6 +80,11 @@ impl Browser {
     pub async fn value(&self, expression: &str) -> Result<Value> {
         let script = format!("return ({expression});");
         self.client.execute(&script, Vec::new()).await.with_context(|| expression.to_owned())
+    }
+
+    /// Runs JavaScript, whose `arguments` these are.
+    pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Result<Value> {
+        self.client.execute(script, arguments).await.context("a script")
     }
 
     /// Waits until a JavaScript expression is true.

@@ -11,7 +11,7 @@ impl Settings {
     pub fn media_open(data: &Path) -> Self {
         let mut settings = Self::in_folder(data);
         settings.merge(
-            "[rtmp]\nlisten = \"127.0.0.1:0\"\n[srt]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+            "[rtmp]\nlisten = \"127.0.0.1:0\"\n[srt]\nlisten = \"127.0.0.1:0\"\n[webrtc]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n[admission]\nmode = \"open\"\n",
         );
         settings

@@ -41,6 +41,8 @@ pub struct MediaServer {
     pub rtmps: Option<String>,
     /// `host:port` of SRT.
     pub srt: String,
+    /// `host:port` of WebRTC media.
+    pub webrtc: String,
     /// `http://host:port` of HLS.
     pub http: String,
     /// `http://host:port` of the admin listener.
@@ -192,6 +194,7 @@ impl MediaServer {
             rtmp: address("rtmp")?,
             rtmps: address("rtmps").ok(),
             srt: address("srt")?,
+            webrtc: address("webrtc")?,
             http: format!("http://{}", address("http")?),
             admin: format!("http://{}", address("admin")?),
             config,
@@ -206,9 +209,10 @@ impl MediaServer {
         self.program.ended(Duration::from_secs(10)).await?;
         let address = |url: &str| url.trim_start_matches("http://").to_owned();
         self.settings.merge(&format!(
-            "[rtmp]\nlisten = \"{}\"\n[srt]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n[admin]\nlisten = \"{}\"\n",
+            "[rtmp]\nlisten = \"{}\"\n[srt]\nlisten = \"{}\"\n[webrtc]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n[admin]\nlisten = \"{}\"\n",
             self.rtmp,
             self.srt,
+            self.webrtc,
             address(&self.http),
             address(&self.admin)
         ));

@@ -25,6 +25,7 @@ pub mod mpeg_audio;
 pub mod opus;
 pub mod packager;
 pub mod playlist;
+pub mod rtp_clock;
 pub mod segmenter;
 pub mod silence;
 pub mod splice;

@@ -12,6 +12,7 @@ mod summary;
 mod types;
 mod validate;
 mod watch;
+mod webrtc;
 
 pub use docs::{reference, sample};
 pub use load::{load, parse};
@@ -23,3 +24,4 @@ pub use types::{
     PullSource, PullStart, PushTarget, Rtmp, Rung, Secret, Transcode,
 };
 pub use watch::{Watcher, watch};
+pub use webrtc::{IceServer, Webrtc, advertised};

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::types::Config;
+use super::webrtc::IceServer;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,10 @@ pub enum Step {
     BindRtmps(Option<SocketAddr>),
     /// Open, move or (None) close the SRT port. Callers that publish stay.
     BindSrt(Option<SocketAddr>),
+    /// Open, move or (None) close the WebRTC port. Sessions stay.
+    BindWebrtc(Option<SocketAddr>),
+    /// Tell WebRTC clients other addresses.
+    SetWebrtc,
     /// Open, move or (None) close the public HTTP listener. Connections stay.
     BindHttp(Option<SocketAddr>),
     /// Open or move the admin listener.
@@ -46,6 +51,8 @@ impl fmt::Display for Step {
             Self::SetTls => f.write_str("set the certificate"),
             Self::BindRtmps(address) => place(f, "RTMPS", address),
             Self::BindSrt(address) => place(f, "SRT", address),
+            Self::BindWebrtc(address) => place(f, "WebRTC", address),
+            Self::SetWebrtc => f.write_str("set what WebRTC clients are told"),
             Self::BindHttp(address) => place(f, "HTTP", address),
             Self::BindAdmin(address) => write!(f, "listen for admin on {address}"),
             Self::SetAdmission => f.write_str("set admission"),
@@ -107,13 +114,14 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     let mut plan = Plan::default();
     let changed = |same: fn(&Config, &Config) -> bool| old.is_none_or(|old| !same(old, new));
     if let Some(old) = old {
-        let fixed: [(&'static str, bool); 6] = [
+        let fixed: [(&'static str, bool); 7] = [
             ("data_dir", old.data_dir != new.data_dir),
             ("node.name", old.node != new.node),
             ("http.max_blocked_requests", old.http.max_blocked_requests != new.http.max_blocked_requests),
             ("http.max_connections", old.http.max_connections != new.http.max_connections),
             ("rtmp.max_connections", old.rtmp.max_connections != new.rtmp.max_connections),
             ("srt.max_connections", old.srt.max_connections != new.srt.max_connections),
+            ("webrtc.max_sessions", old.webrtc.max_sessions != new.webrtc.max_sessions),
         ];
         plan.restart = fixed.into_iter().filter_map(|(key, moved)| moved.then_some(key)).collect();
         let names = old.profiles.keys().chain(new.profiles.keys());
@@ -167,6 +175,12 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     if changed(|a, b| a.srt.listen == b.srt.listen) {
         plan.steps.push(Step::BindSrt(new.srt.listen));
     }
+    if changed(|a, b| a.webrtc.listen == b.webrtc.listen) {
+        plan.steps.push(Step::BindWebrtc(new.webrtc.listen));
+    }
+    if changed(|a, b| webrtc_terms(a) == webrtc_terms(b)) {
+        plan.steps.push(Step::SetWebrtc);
+    }
     if changed(|a, b| a.tls == b.tls) {
         plan.steps.push(Step::SetTls);
     }
@@ -183,6 +197,10 @@ fn rtmp_rules(config: &Config) -> (u64, usize, usize) {
 
 fn srt_rules(config: &Config) -> (u64, &str) {
     (config.srt.latency_ms, &config.srt.passphrase.0)
+}
+
+fn webrtc_terms(config: &Config) -> (&[String], bool, &[IceServer]) {
+    (&config.webrtc.advertise, config.webrtc.own_addresses, &config.webrtc.ice_servers)
 }
 
 impl Plan {
@@ -228,7 +246,7 @@ mod tests {
     #[test]
     fn the_first_start_is_a_change_from_nothing() {
         let plan = diff(None, &Config::default());
-        assert_eq!(plan.steps.len(), 11);
+        assert_eq!(plan.steps.len(), 13);
         assert!(plan.restart.is_empty());
     }
 
@@ -287,8 +305,11 @@ mod tests {
             (_, "targets") => "[{ stream = \"*\", url = \"rtmp://h/live/key\" }]".to_owned(),
             (_, "sources") => "[{ stream = \"s\", url = \"udp://0.0.0.0:5000\" }]".to_owned(),
             (_, "max_bitrate") => "\"20M\"".to_owned(),
+            ("webrtc", "advertise") => "[\"203.0.113.7\"]".to_owned(),
+            ("webrtc", "ice_servers") => "[{ url = \"stun:stun.example.org\" }]".to_owned(),
             (_, "cors_origins") => "[\"https://a.example\"]".to_owned(),
             _ => match value {
+                toml::Value::Boolean(yes) => (!yes).to_string(),
                 toml::Value::Integer(number) => (number + 1).to_string(),
                 _ => "\"other\"".to_owned(),
             },
@@ -309,9 +330,11 @@ mod tests {
             let plan = diff(Some(&old), &new);
             assert!(!plan.is_empty(), "{key} changes nothing");
             let (verdict, reason) = plan.verdict(&stream("default"));
-            let untouched =
-                ["admission.", "log.", "tls.", "pull.sources"].iter().any(|section| key.starts_with(section))
-                    || key.ends_with("listen");
+            let untouched = ["admission.", "log.", "tls.", "pull.sources", "webrtc."]
+                .iter()
+                .any(|it| key.starts_with(it))
+                && key != "webrtc.max_sessions"
+                || key.ends_with("listen");
             assert_eq!(verdict == Verdict::Untouched, untouched, "{key}: {reason}");
             let there_and_back = diff(Some(&new), &old);
             assert_eq!(there_and_back.steps.len(), plan.steps.len(), "{key}");

@@ -22,7 +22,8 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "data       {}", config.data_dir.display())?;
         writeln!(f, "node       {}", config.node.name)?;
         let (rtmp, http, admin) = (place(config.rtmp.listen), place(config.http.listen), config.admin.listen);
-        writeln!(f, "listen     RTMP {rtmp}, HTTP {http}, admin {admin}")?;
+        let (srt, webrtc) = (place(config.srt.listen), place(config.webrtc.listen));
+        writeln!(f, "listen     RTMP {rtmp}, SRT {srt}, WebRTC {webrtc}, HTTP {http}, admin {admin}")?;
         let admission = &config.admission;
         match admission.mode {
             Mode::Webhook => writeln!(f, "admission  by the control plane at {}", admission.url)?,
@@ -53,9 +54,12 @@ mod tests {
         let text = "[node]\nname = \"n1\"\n[rtmp]\nlisten = \"\"\n[admission]\nmode = \"static\"\n\
                     keys = [{ key = \"hush-hush\", stream = \"ada\" }]\n";
         let told = parse(text, "f").expect("valid").summary().to_string();
-        for line in
-            ["RTMP nowhere, HTTP 0.0.0.0:8080", "by 1 keys", "default: source, 720p, 480p", "source: source"]
-        {
+        for line in [
+            "RTMP nowhere, SRT 0.0.0.0:8890, WebRTC 0.0.0.0:8189, HTTP 0.0.0.0:8080",
+            "by 1 keys",
+            "default: source, 720p, 480p",
+            "source: source",
+        ] {
             assert!(told.contains(line), "{line} is not in\n{told}");
         }
         assert!(!told.contains("hush"), "{told}");

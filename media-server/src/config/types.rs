@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize, de};
 
+use super::webrtc::Webrtc;
+
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub rtmp: Rtmp,
     /// SRT ingest.
     pub srt: Srt,
+    /// WebRTC: WHIP and WHEP.
+    pub webrtc: Webrtc,
     /// LL-HLS for viewers.
     pub http: Http,
     /// The operators' API.
@@ -407,7 +411,7 @@ fn default_codec() -> String {
 }
 
 /// An address, or `""` for none.
-fn listen<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+pub(super) fn listen<'de, D: de::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() {
         return Ok(None);
@@ -426,6 +430,7 @@ impl Default for Config {
             tls: Tls::default(),
             rtmp: Rtmp::default(),
             srt: Srt::default(),
+            webrtc: Webrtc::default(),
             http: Http::default(),
             admin: Admin::default(),
             admission: Admission::default(),

@@ -9,6 +9,7 @@ use wire::srt::Passphrase;
 use wire::{PullUrl, PushTarget};
 
 use super::types::{Config, Mode, Profile};
+use super::webrtc::{advertised, is_ice_server};
 
 type Problems = Vec<(String, String)>;
 
@@ -59,6 +60,7 @@ fn listeners(config: &Config, problems: &mut Problems) {
     let named = [
         ("rtmp.listen", config.rtmp.listen),
         ("rtmp.tls_listen", config.rtmp.tls_listen.filter(|_| config.tls.is_set())),
+        ("webrtc.listen", config.webrtc.listen),
         ("http.listen", config.http.listen),
         ("admin.listen", Some(config.admin.listen)),
     ];
@@ -89,6 +91,19 @@ fn limits(config: &Config, problems: &mut Problems) {
     within(problems, "rtmp.max_connections", config.rtmp.max_connections as u64, 1, 100_000);
     within(problems, "srt.max_connections", config.srt.max_connections as u64, 1, 100_000);
     within(problems, "srt.latency_ms", config.srt.latency_ms, 20, 8_000);
+    within(problems, "webrtc.max_sessions", config.webrtc.max_sessions as u64, 1, 100_000);
+    for (at, address) in config.webrtc.advertise.iter().enumerate() {
+        if advertised(address).is_none() {
+            let text = "is an address as clients see it: \"203.0.113.7\", or \"203.0.113.7:18189\"";
+            say(problems, format!("webrtc.advertise[{at}]"), text);
+        }
+    }
+    for (at, server) in config.webrtc.ice_servers.iter().enumerate() {
+        if !is_ice_server(server) {
+            let text = "has a url such as \"stun:HOST:3478\" or \"turn:HOST:3478?transport=udp\", and for TURN a username and a credential, without quotes in them";
+            say(problems, format!("webrtc.ice_servers[{at}]"), text);
+        }
+    }
     let passphrase = &config.srt.passphrase.0;
     if !passphrase.is_empty() && Passphrase::new(passphrase).is_none() {
         say(problems, "srt.passphrase", PASSPHRASE);

@@ -63,6 +63,7 @@ pub(super) fn sounds(program: PathBuf, tasks: TaskTracker, stop: CancellationTok
         let codec = match format.codec.as_str() {
             "ac-3" => SoundCodec::Ac3,
             "ec-3" => SoundCodec::Eac3,
+            "opus" => SoundCodec::Opus,
             "mp1" => SoundCodec::MpegAudio(1),
             "mp2" => SoundCodec::MpegAudio(2),
             _ => SoundCodec::MpegAudio(3),

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::DaemonError;
 use crate::ingest::srt::Sockets;
+use crate::transport::rtc;
 
 /// One open port.
 struct Open {
@@ -25,6 +26,8 @@ pub(super) enum Door {
     Rtmps,
     /// Publishers, by SRT.
     Srt,
+    /// WebRTC media.
+    Webrtc,
     /// Players.
     Http,
     /// Operators.
@@ -108,6 +111,11 @@ pub(super) fn bind_udp(
     count: usize,
 ) -> Result<Sockets, DaemonError> {
     Sockets::bind(address, count).map_err(|source| failed(what, key, address, source))
+}
+
+/// Binds `address` for WebRTC media.
+pub(super) fn bind_webrtc(address: SocketAddr) -> Result<rtc::Sockets, DaemonError> {
+    rtc::Sockets::bind(address).map_err(|source| failed("WebRTC", "webrtc", address, source))
 }
 
 fn failed(what: &'static str, key: &str, address: SocketAddr, source: std::io::Error) -> DaemonError {

@@ -28,11 +28,13 @@ use crate::admin::{Admin, Readiness};
 use crate::admission::{Outbox, SharedEndpoint};
 use crate::config::{self, Config, ConfigError};
 use crate::ingest::pull::Pulls;
+use crate::ingest::whip::Whip;
 use crate::ingest::{Desk, Forwarder, Lanes, Pending};
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::restream::Restreams;
 use crate::serve::{Feeds, Public};
+use crate::transport::rtc::{OpenError, Port};
 use crate::web::certificate::{Certificate, CertificateError};
 use crate::web::respond::Cors;
 use listeners::{Door, Listeners};
@@ -57,6 +59,8 @@ pub(crate) enum DaemonError {
     Bind { what: &'static str, address: std::net::SocketAddr, source: std::io::Error, remedy: String },
     #[error("{0}")]
     Certificate(#[from] CertificateError),
+    #[error("WebRTC: {0}")]
+    Webrtc(#[from] OpenError),
     #[error("admission: {0}")]
     Admission(String),
     #[error("{what}: {source}")]
@@ -125,6 +129,9 @@ struct Daemon {
     preset: Arc<ArcSwap<String>>,
     slate: Arc<ArcSwap<slate::Wish>>,
     public: Public,
+    cors: Arc<ArcSwap<Cors>>,
+    port: Port,
+    whip: Whip,
     admin: Admin,
     listeners: Listeners,
     certificate: Certificate,
@@ -173,8 +180,13 @@ impl Daemon {
             flights: settings::flights(&config),
             metrics: metrics.clone(),
         };
-        let cors = Cors::new(&config.http.cors_origins);
-        let public = Public::new(directory.clone(), cors, config.http.max_blocked_requests, metrics.clone());
+        let cors = Arc::new(ArcSwap::from_pointee(Cors::new(&config.http.cors_origins)));
+        let blocked = config.http.max_blocked_requests;
+        let public = Public::new(directory.clone(), Arc::clone(&cors), blocked, metrics.clone());
+        let port = Port::new(settings::webrtc(&config), settings::tally(&metrics))?;
+        let most = config.webrtc.max_sessions;
+        let whip =
+            Whip::new(desk.clone(), port.clone(), Arc::clone(&cors), most, tasks.clone(), stop.clone());
         let starting = Readiness { missing: vec!["the listeners are not open yet".into()] };
         let (ready, readiness) = watch::channel(starting);
         let last_reload = Arc::new(ArcSwapOption::empty());
@@ -195,6 +207,9 @@ impl Daemon {
             preset,
             slate,
             public,
+            cors,
+            port,
+            whip,
             admin,
             listeners,
             certificate,
@@ -207,7 +222,7 @@ impl Daemon {
         daemon.write_ports();
         daemon.ready.send_replace(Readiness::default());
         tracing::info!(
-            rtmp = ?daemon.listeners.address(Door::Rtmp), rtmps = ?daemon.listeners.address(Door::Rtmps), http = ?daemon.listeners.address(Door::Http), admin = ?daemon.listeners.address(Door::Admin),
+            rtmp = ?daemon.listeners.address(Door::Rtmp), rtmps = ?daemon.listeners.address(Door::Rtmps), webrtc = ?daemon.listeners.address(Door::Webrtc), http = ?daemon.listeners.address(Door::Http), admin = ?daemon.listeners.address(Door::Admin),
             data = %daemon.config.data_dir.display(), "ready"
         );
         daemon.live().await?;

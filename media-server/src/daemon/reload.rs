@@ -5,12 +5,14 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::listeners::{Bound, Door, bind, bind_udp};
+use super::listeners::{Bound, Door, bind, bind_udp, bind_webrtc};
 use super::{Daemon, DaemonError, read_config, settings};
 use crate::admin::{ReloadReport, StreamVerdict};
 use crate::config::{self, Config, LiveStream, Plan, Step, Verdict};
+use crate::ingest::whip::Whip;
 use crate::ingest::{rtmp, srt};
 use crate::live::Phase;
+use crate::transport::rtc;
 use crate::web::listener::{self, Limits};
 use crate::web::respond::Cors;
 
@@ -20,6 +22,7 @@ struct Sockets {
     rtmp: Option<Bound>,
     rtmps: Option<Bound>,
     srt: Option<srt::Sockets>,
+    webrtc: Option<rtc::Sockets>,
     http: Option<Bound>,
     admin: Option<Bound>,
 }
@@ -105,6 +108,7 @@ impl Daemon {
                 Step::BindSrt(Some(address)) => {
                     sockets.srt = Some(bind_udp("SRT", "srt", *address, self.desk.lanes.count())?);
                 }
+                Step::BindWebrtc(Some(address)) => sockets.webrtc = Some(bind_webrtc(*address)?),
                 Step::BindHttp(Some(address)) => sockets.http = Some(bind("HTTP", "http", *address).await?),
                 Step::BindAdmin(address) => {
                     sockets.admin = Some(bind("the admin API", "admin", *address).await?);
@@ -138,7 +142,18 @@ impl Daemon {
                 self.desk.rules.store(Arc::new(settings::rules(config)));
             }
             Step::SetPulls => self.pulls.configure(&settings::sources(config)),
-            Step::SetCors => self.public.set_cors(Cors::new(&config.http.cors_origins)),
+            Step::SetCors => self.cors.store(Arc::new(Cors::new(&config.http.cors_origins))),
+            Step::SetWebrtc => {
+                self.port.set_terms(settings::webrtc(config));
+                self.whip.set_rules(settings::whip(config));
+            }
+            Step::BindWebrtc(_) => {
+                let port = self.port.clone();
+                let socket = sockets.webrtc.take().map(|sockets| (sockets.address(), sockets));
+                self.listeners.set_any(Door::Webrtc, socket, |sockets, close, stop| {
+                    rtc::listen(sockets, port, close, stop)
+                });
+            }
             Step::BindRtmp(_) => {
                 let (desk, most) = (self.desk.clone(), config.rtmp.max_connections);
                 self.listeners.set(Door::Rtmp, sockets.rtmp.take(), |listener, close, stop| {
@@ -164,11 +179,17 @@ impl Daemon {
                     connections: config.http.max_connections,
                     gauge: self.admin.metrics.http_connections.clone(),
                 };
-                let public = self.public.clone();
+                let (public, whip) = (self.public.clone(), self.whip.clone());
                 self.listeners.set(Door::Http, sockets.http.take(), |socket, close, stop| {
                     listener::serve(socket, limits, close, stop, move |request| {
-                        let public = public.clone();
-                        async move { public.answer(request).await }
+                        let (public, whip) = (public.clone(), whip.clone());
+                        async move {
+                            if Whip::takes(request.uri().path()) {
+                                whip.answer(request).await
+                            } else {
+                                public.answer(request).await
+                            }
+                        }
                     })
                 });
             }
@@ -192,6 +213,7 @@ impl Daemon {
             "rtmp": self.listeners.address(Door::Rtmp),
             "rtmps": self.listeners.address(Door::Rtmps),
             "srt": self.listeners.address(Door::Srt),
+            "webrtc": self.listeners.address(Door::Webrtc),
             "http": self.listeners.address(Door::Http),
             "admin": self.listeners.address(Door::Admin),
         });

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderValue;
 use media::Span;
 use media::ladder::{Profile, RungCodec, RungWish};
 use media::segmenter::Targets;
@@ -15,9 +16,11 @@ use super::slate::Wish;
 use crate::admission::{self, Admission, Endpoint, Hidden, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
 use crate::flight::{Folder, Keep};
+use crate::ingest::whip::WhipRules;
 use crate::ingest::{Rules, SrtRules, Target};
 use crate::live::{Policy, Settings, SourceStart, SourceWish};
 use crate::metrics::Metrics;
+use crate::transport::rtc::{Tally, Terms};
 
 /// Recordings that stay on the disk.
 const RECORDINGS: usize = 20;
@@ -73,6 +76,36 @@ pub(super) fn rules(config: &Config) -> Rules {
             passphrase: Passphrase::new(&config.srt.passphrase.0),
         },
     }
+}
+
+/// What WebRTC clients are told of where to send. What does not parse was refused with the file.
+pub(super) fn webrtc(config: &Config) -> Terms {
+    let advertised = config.webrtc.advertise.iter().filter_map(|address| config::advertised(address));
+    Terms { advertised: advertised.collect(), own_addresses: config.webrtc.own_addresses }
+}
+
+/// Where the WebRTC port counts.
+pub(super) fn tally(metrics: &Metrics) -> Tally {
+    Tally {
+        strays: metrics.webrtc_strays.clone(),
+        overflow: metrics.webrtc_overflow.clone(),
+        held: metrics.webrtc_held.clone(),
+    }
+}
+
+/// What publishers by WHIP are told besides.
+pub(super) fn whip(config: &Config) -> WhipRules {
+    let link = |server: &config::IceServer| {
+        let mut link = format!("<{}>; rel=\"ice-server\"", server.url);
+        if !server.username.is_empty() {
+            let (name, credential) = (&server.username, &server.credential.0);
+            let attributes =
+                format!("; username=\"{name}\"; credential=\"{credential}\"; credential-type=\"password\"");
+            link.push_str(&attributes);
+        }
+        HeaderValue::from_str(&link).ok()
+    };
+    WhipRules { links: config.webrtc.ice_servers.iter().filter_map(link).collect() }
 }
 
 /// What does not parse was refused with the file.

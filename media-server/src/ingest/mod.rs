@@ -18,6 +18,7 @@ mod transport_session;
 mod transport_stream;
 mod ts_metadata;
 mod ts_sound;
+pub mod whip;
 
 use arc_swap::ArcSwap;
 use std::collections::HashMap;

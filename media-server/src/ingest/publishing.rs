@@ -25,7 +25,7 @@ const LEAST_SOUND: u32 = 128_000;
 
 /// Who asks to publish, and as what.
 pub(super) struct Asking {
-    /// `rtmp`, `rtmps` or `srt`.
+    /// `rtmp`, `rtmps`, `srt` or `whip`.
     pub(super) protocol: &'static str,
     pub(super) key: String,
     pub(super) app: String,
@@ -62,6 +62,11 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
+    /// It is to be the stream's publisher, not its backup.
+    pub(super) fn is_primary(&self) -> bool {
+        self.role == Role::Primary
+    }
+
     /// A stream that we fetch ourselves: nobody is asked.
     pub(super) fn fetched(stream: String, profile: String, protocol: &'static str, from: SocketAddr) -> Self {
         let client = Client { ip: from.ip(), port: from.port(), agent: "fetched by the server".into() };

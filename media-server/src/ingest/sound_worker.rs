@@ -17,7 +17,7 @@ const PACE: Duration = Duration::from_secs(2);
 pub struct SoundRequest {
     /// The stream's public name, for logs.
     pub stream: String,
-    /// How it is coded now: `mp1`, `mp2`, `mp3`, `ac-3` or `ec-3`.
+    /// How it is coded now: `mp1`, `mp2`, `mp3`, `ac-3`, `ec-3` or `opus`.
     pub format: AudioFormat,
     /// Bits a second.
     pub bitrate: u32,

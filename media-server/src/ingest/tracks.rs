@@ -40,11 +40,6 @@ pub(super) enum Refusal {
     NoSequenceHeader { codec: &'static str, waited: Duration },
 }
 
-/// Players decode it.
-fn is_played(format: &AudioFormat) -> bool {
-    format.codec.starts_with("mp4a.40.") || format.codec == "opus"
-}
-
 /// When a unit was sent, in ticks of its protocol's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
@@ -88,6 +83,8 @@ pub(super) struct Tracks {
     frame_rate: Option<(u32, u32)>,
     /// The protocol has no place for parameter sets outside of the pictures.
     all_in_band: bool,
+    /// Opus is encoded as AAC: some players do not decode it in a playlist.
+    encodes_opus: bool,
 }
 
 impl Tracks {
@@ -114,7 +111,23 @@ impl Tracks {
             headerless_since: None,
             frame_rate: None,
             all_in_band: clock == Clock::MPEG_TS,
+            encodes_opus: false,
         }
+    }
+
+    /// Parameter sets come within the pictures, as the protocol has it.
+    pub(super) fn in_band(self) -> Self {
+        Self { all_in_band: true, ..self }
+    }
+
+    /// Opus goes where other sound goes that players do not decode.
+    pub(super) fn encoding_opus(self) -> Self {
+        Self { encodes_opus: true, ..self }
+    }
+
+    /// Players decode it.
+    fn is_played(&self, format: &AudioFormat) -> bool {
+        format.codec.starts_with("mp4a.40.") || (format.codec == "opus" && !self.encodes_opus)
     }
 
     /// Where the session was let in.
@@ -173,6 +186,13 @@ impl Tracks {
             self.damaged(Kind::Video, publisher);
             return Ok(None);
         };
+        // Browsers change the size of their pictures as their line gets better or worse.
+        if keyframe
+            && self.all_in_band
+            && let Ok(Some(format)) = self.intake.in_band()
+        {
+            self.set_video(format, publisher)?;
+        }
         let arrival = self.arrival(arrived);
         self.timeline.begin(arrival);
         let (stamp, repairs) = self.timeline.video(sent.raw, sent.composition, arrival);
@@ -237,7 +257,7 @@ impl Tracks {
             self.checkup.audio_format(&format);
         }
         let way = match (before, &self.workers) {
-            _ if is_played(&format) => {
+            _ if self.is_played(&format) => {
                 publisher.sound_format(number, format.clone());
                 Way::Stream
             }

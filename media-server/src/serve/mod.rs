@@ -27,15 +27,10 @@ pub struct Public {
 
 impl Public {
     /// Serves the streams of `directory`; at most `max_blocked` requests wait for media at a time.
-    pub fn new(directory: Directory, cors: Cors, max_blocked: usize, metrics: Metrics) -> Self {
+    pub fn new(directory: Directory, cors: Arc<ArcSwap<Cors>>, max_blocked: usize, metrics: Metrics) -> Self {
         let blocked = Arc::new(Semaphore::new(max_blocked.min(Semaphore::MAX_PERMITS)));
         let hls = hls::Hls { directory, blocked, metrics: metrics.clone() };
-        Self { hls, cors: Arc::new(ArcSwap::from_pointee(cors)), metrics }
-    }
-
-    /// From the next request on.
-    pub fn set_cors(&self, cors: Cors) {
-        self.cors.store(Arc::new(cors));
+        Self { hls, cors, metrics }
     }
 
     /// Answers one request. Bodies of requests are never read.

@@ -101,6 +101,8 @@ pub enum SoundCodec {
     Ac3,
     /// Enhanced AC-3.
     Eac3,
+    /// Opus, as it is sent by RTP: of 48 kHz.
+    Opus,
 }
 
 impl SoundSpec {

@@ -1,5 +1,6 @@
 //! A stream's units as an MPEG transport stream, for whoever takes one: SRT players and pushes. And calls of other servers, by SRT and by TCP.
 
+pub mod rtc;
 mod srt_line;
 mod tcp_line;
 

@@ -1,6 +1,7 @@
 //! The accept loop: bounded connections, each in its own owned task, drained at the end.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,15 @@ use super::body::Body;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Open requests get this long when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(3);
+
+/// The ends of the connection that a request came by; among the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// Who asks, or who asks for somebody.
+    pub peer: SocketAddr,
+    /// Ours.
+    pub local: SocketAddr,
+}
 
 /// Bounds of a listener.
 #[derive(Clone, Debug)]
@@ -64,8 +74,8 @@ pub async fn serve<F, R>(
             () = close.cancelled() => break,
             accepted = accepted => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, or the client is gone already: neither may stop the listener.
                 tracing::warn!(%error, "could not accept an HTTP connection");
@@ -77,7 +87,11 @@ pub async fn serve<F, R>(
             tracing::debug!(%error, "could not set TCP_NODELAY");
         }
         let answer = answer.clone();
-        let service = service_fn(move |request| {
+        let ends = stream.local_addr().map(|local| Ends { peer, local });
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Ok(ends) = &ends {
+                request.extensions_mut().insert(*ends);
+            }
             let response = answer(request);
             async move { Ok::<_, Infallible>(response.await) }
         });

@@ -17,8 +17,11 @@
 
 pub mod amf0;
 pub mod flv;
+pub mod reach;
 pub mod rtmp;
+pub mod sdp;
 pub mod srt;
+pub mod stun;
 pub mod ts;
 
 mod address;

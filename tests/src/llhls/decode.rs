@@ -21,7 +21,8 @@ pub(super) async fn judge(followed: &Followed, findings: &mut Findings) -> Resul
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-i"])
         .arg(file.path())
-        .args(["-f", "null", "-"])
+        // Pictures of a variable rate are not counted as if they had a constant one.
+        .args(["-enc_time_base", "1/90000", "-f", "null", "-"])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

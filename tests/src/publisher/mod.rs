@@ -6,6 +6,8 @@ pub mod ffmpeg;
 pub mod flv;
 pub mod obs;
 pub mod session;
+pub mod whip;
 
 pub use ffmpeg::{Ffmpeg, Source, run};
 pub use session::Session;
+pub use whip::Whip;

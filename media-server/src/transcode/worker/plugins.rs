@@ -38,7 +38,8 @@ pub(super) enum PluginError {
 }
 
 /// Only for sound.
-const SOUND: [(&str, &str, &str); 2] = [
+const SOUND: [(&str, &str, &str); 3] = [
+    ("libgstopus.so", "opusdec", "gstreamer1.0-plugins-base"),
     ("libgstaudioconvert.so", "audioconvert", "gstreamer1.0-plugins-base"),
     ("libgstaudioresample.so", "audioresample", "gstreamer1.0-plugins-base"),
 ];

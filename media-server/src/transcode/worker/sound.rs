@@ -83,6 +83,7 @@ fn decoder(spec: &SoundSpec) -> (gst::Caps, &'static str) {
         SoundCodec::MpegAudio(_) => ("audio/mpeg", "avdec_mp3"),
         SoundCodec::Ac3 => ("audio/x-ac3", "avdec_ac3"),
         SoundCodec::Eac3 => ("audio/x-eac3", "avdec_eac3"),
+        SoundCodec::Opus => ("audio/x-opus", "opusdec"),
     };
     let caps = gst::Caps::builder(media)
         .field("rate", spec.sample_rate.cast_signed())
@@ -93,6 +94,7 @@ fn decoder(spec: &SoundSpec) -> (gst::Caps, &'static str) {
             caps.field("mpegversion", 1).field("layer", i32::from(layer)).field("parsed", true)
         }
         SoundCodec::Ac3 | SoundCodec::Eac3 => caps.field("alignment", "frame"),
+        SoundCodec::Opus => caps.field("channel-mapping-family", 0_i32),
     };
     (caps.build(), element)
 }

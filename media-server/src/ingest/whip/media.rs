@@ -1,0 +1,194 @@
+//! The pictures and the sound of a WHIP publisher, as they go to its stream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use media::h264::from_annex_b;
+use media::intake::VideoCodec;
+use media::rtp_clock::RtpClock;
+use media::{AudioFormat, Kind, Span, Timestamp, opus};
+use str0m::format::Codec;
+use str0m::media::{KeyframeRequestKind, MediaData, Mid, Rid};
+use str0m::rtp::rtcp::SenderInfo;
+
+use crate::admission::{HealthData, Limits};
+use crate::ingest::checkup::Checkup;
+use crate::ingest::sound_worker::SoundWorkers;
+use crate::ingest::tracks::{Refusal, Sent, Tracks};
+use crate::live::{Expect, Publisher};
+use media::doctor::Line;
+
+/// Between two requests for a keyframe: one takes a round trip and an encoder's time.
+const PACE: Duration = Duration::from_millis(500);
+
+/// One of the publisher's tracks, once something of it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Track {
+    mid: Mid,
+    rid: Option<Rid>,
+}
+
+/// See the module.
+pub(super) struct WhipMedia {
+    tracks: Tracks,
+    clock: RtpClock,
+    began: Instant,
+    video: Option<Track>,
+    audio: Option<Mid>,
+    format: Option<AudioFormat>,
+    /// What was sent is missing: pictures that build on it are left out.
+    broken: bool,
+    /// Access units and frames that never came whole.
+    pub(super) gaps: u64,
+    keyframe: Option<Instant>,
+    asked: Option<Instant>,
+    /// A keyframe begins a segment.
+    segment: Duration,
+}
+
+impl WhipMedia {
+    pub(super) fn new(
+        start: Timestamp,
+        stream: String,
+        checkup: Box<Checkup>,
+        limits: Limits,
+        workers: SoundWorkers,
+        segment: Duration,
+    ) -> Self {
+        let tracks = Tracks::new(start, RtpClock::CLOCK, stream, checkup, limits);
+        Self {
+            tracks: tracks.in_band().with_workers(Some(workers)).encoding_opus(),
+            clock: RtpClock::default(),
+            began: Instant::now(),
+            video: None,
+            audio: None,
+            format: None,
+            broken: false,
+            gaps: 0,
+            keyframe: None,
+            asked: None,
+            segment,
+        }
+    }
+
+    /// Which tracks the offer has.
+    pub(super) fn expect(video: bool, audio: bool, publisher: &mut Publisher) {
+        publisher.expect(Expect { video: Some(video), audio: Some(audio), ..Expect::default() });
+    }
+
+    /// An access unit or a frame of sound.
+    pub(super) fn data(
+        &mut self,
+        data: MediaData,
+        now: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
+        let codec = data.params.spec().codec;
+        let video = match codec {
+            Codec::H264 => VideoCodec::H264,
+            Codec::H265 => VideoCodec::H265,
+            Codec::Av1 => VideoCodec::Av1,
+            Codec::Opus => return self.sound(&data, now, publisher),
+            // What was not negotiated is not sent.
+            _ => return Ok(()),
+        };
+        let track = Track { mid: data.mid, rid: data.rid };
+        if *self.video.get_or_insert(track) != track {
+            return Ok(());
+        }
+        let keyframe = data.is_keyframe();
+        if !data.contiguous && self.keyframe.is_some() {
+            self.gaps = self.gaps.saturating_add(1);
+            self.broken = true;
+        }
+        if keyframe {
+            self.broken = false;
+            self.keyframe = Some(now);
+        }
+        if self.broken {
+            self.tracks.damaged(Kind::Video, publisher);
+            return Ok(());
+        }
+        self.report(Kind::Video, data.last_sender_info.as_ref());
+        let raw = self.clock.raw(Kind::Video, data.time.numer(), self.arrival(data.network_time));
+        let bytes = Bytes::from_owner(Shared(data.data));
+        let payload = if video == VideoCodec::Av1 { bytes } else { from_annex_b(&bytes) };
+        let sent = Sent { raw, composition: 0 };
+        self.tracks.picture(video, sent, payload, now, publisher).map(drop)
+    }
+
+    fn sound(&mut self, data: &MediaData, now: Instant, publisher: &mut Publisher) -> Result<(), Refusal> {
+        if *self.audio.get_or_insert(data.mid) != data.mid {
+            return Ok(());
+        }
+        self.report(Kind::Audio, data.last_sender_info.as_ref());
+        let raw = self.clock.raw(Kind::Audio, data.time.numer(), self.arrival(data.network_time));
+        let payload = Bytes::from_owner(Shared(Arc::clone(&data.data)));
+        let Some(samples) = opus::samples(&payload) else {
+            self.tracks.damaged(Kind::Audio, publisher);
+            return Ok(());
+        };
+        if self.format.is_none() {
+            // RFC 7587 7: whatever is sent, it is decoded as two channels.
+            let format = opus::format(&opus::header(2))?;
+            self.format = Some(format.clone());
+            self.tracks.set_audio(0, format, publisher);
+        }
+        if !data.contiguous {
+            self.gaps = self.gaps.saturating_add(1);
+            self.tracks.lost_sound(0);
+        }
+        self.tracks.sound(0, raw, samples, payload, now, publisher);
+        Ok(())
+    }
+
+    fn report(&mut self, kind: Kind, info: Option<&SenderInfo>) {
+        let Some(info) = info else { return };
+        let Ok(wall) = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH) else { return };
+        let wall = Span::from_ticks(i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX), 1_000_000_000);
+        self.clock.report(kind, info.rtp_time.numer() as u32, wall);
+    }
+
+    fn arrival(&self, at: Instant) -> Timestamp {
+        let ns = at.saturating_duration_since(self.began).as_nanos();
+        Timestamp::from_ticks(i64::try_from(ns).unwrap_or(i64::MAX), 1_000_000_000)
+    }
+
+    /// A keyframe is needed, of this track: one is missing, or a segment should end.
+    pub(super) fn wanted(&mut self, now: Instant) -> Option<(Mid, Option<Rid>, KeyframeRequestKind)> {
+        let track = self.video?;
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let due = self.broken || since(self.keyframe).is_none_or(|since| since >= self.segment);
+        if !due || since(self.asked).is_some_and(|since| since < PACE) {
+            return None;
+        }
+        self.asked = Some(now);
+        Some((track.mid, track.rid, KeyframeRequestKind::Pli))
+    }
+
+    /// When [`Self::wanted`] should be asked again.
+    pub(super) fn due(&self, now: Instant) -> Instant {
+        let wanted = if self.broken { now } else { self.keyframe.map_or(now, |at| at + self.segment) };
+        wanted.max(self.asked.map_or(now, |at| at + PACE))
+    }
+
+    /// How its line does; about once a second.
+    pub(super) fn line(&mut self, line: Line, now: Instant) {
+        self.tracks.line(line, now);
+    }
+
+    /// Looks the publisher over, about once a second; what it gives is for the control plane.
+    pub(super) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
+        self.tracks.check_up(now)
+    }
+}
+
+/// Memory of str0m's.
+struct Shared(Arc<[u8]>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}

@@ -1,0 +1,177 @@
+//! What WHIP and WHEP do with a session description (RFC 8866) or a fragment of one (RFC 8840), beyond its negotiation: the
+//! lines of ICE in it.
+
+use core::fmt::Write as _;
+
+/// A description or fragment beyond this is refused before it is read.
+pub const LONGEST: usize = 64 << 10;
+
+/// ICE credentials (RFC 8839 5.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name fragment.
+    pub ufrag: String,
+    /// Password.
+    pub password: String,
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty())
+}
+
+/// RFC 8839 5.4: letters, digits, `+` and `/`.
+fn is_ice(text: &str, least: usize) -> bool {
+    let sane = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+    (least..=256).contains(&text.len()) && text.chars().all(sane)
+}
+
+impl Credentials {
+    /// The first ones that are named.
+    pub fn of(text: &str) -> Option<Self> {
+        let find = |name: &str, least| {
+            let found = lines(text).find_map(|line| line.strip_prefix("a=")?.strip_prefix(name));
+            found.filter(|value| is_ice(value, least)).map(str::to_owned)
+        };
+        Some(Self { ufrag: find("ice-ufrag:", 4)?, password: find("ice-pwd:", 22)? })
+    }
+}
+
+fn without(text: &str, names: &[&str]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in lines(text) {
+        let named =
+            line.strip_prefix("a=").is_some_and(|line| names.iter().any(|name| line.starts_with(name)));
+        if !named {
+            out.push_str(line);
+            out.push_str("\r\n");
+        }
+    }
+    out
+}
+
+/// An offer without its candidates: the server has an address that everybody reaches, and sends nothing to where nothing
+/// came from.
+pub fn without_candidates(offer: &str) -> String {
+    without(offer, &["candidate:", "end-of-candidates", "remote-candidates:"])
+}
+
+/// An offer as it would be with other credentials: that is how a session is told of an ICE restart.
+pub fn with_credentials(offer: &str, credentials: &Credentials) -> String {
+    let mut out = String::with_capacity(offer.len());
+    for line in lines(offer) {
+        if line.starts_with("a=ice-ufrag:") {
+            out.push_str("a=ice-ufrag:");
+            out.push_str(&credentials.ufrag);
+        } else if line.starts_with("a=ice-pwd:") {
+            out.push_str("a=ice-pwd:");
+            out.push_str(&credentials.password);
+        } else {
+            out.push_str(line);
+        }
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// An answer with these candidates in place of its own, in its first media section, which all others are bundled with.
+pub fn with_candidates(answer: &str, candidates: &[String]) -> String {
+    let mut out = String::with_capacity(answer.len());
+    let (mut sections, mut done) = (0_usize, false);
+    let give = |out: &mut String| {
+        for candidate in candidates {
+            out.push_str("a=");
+            out.push_str(candidate);
+            out.push_str("\r\n");
+        }
+        out.push_str("a=end-of-candidates\r\n");
+    };
+    for line in lines(&without_candidates(answer)) {
+        if line.starts_with("m=") {
+            if sections == 1 {
+                give(&mut out);
+                done = true;
+            }
+            sections = sections.saturating_add(1);
+        }
+        out.push_str(line);
+        out.push_str("\r\n");
+    }
+    if sections > 0 && !done {
+        give(&mut out);
+    }
+    out
+}
+
+/// The fragment that answers an ICE restart (RFC 9725 4.3.3): credentials and candidates of an answer, by its first media
+/// section.
+pub fn fragment(answer: &str) -> Option<String> {
+    let credentials = Credentials::of(answer)?;
+    let mut out = String::new();
+    let Credentials { ufrag, password } = credentials;
+    // Writing to a string cannot fail.
+    write!(out, "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n").ok()?;
+    let media = lines(answer).find(|line| line.starts_with("m="))?;
+    write!(out, "{media}\r\n").ok()?;
+    let of_section = lines(answer).skip_while(|line| !line.starts_with("m=")).skip(1);
+    for line in of_section.take_while(|line| !line.starts_with("m=")) {
+        let kept = ["a=mid:", "a=candidate:", "a=end-of-candidates"];
+        if kept.iter().any(|name| line.starts_with(name)) {
+            write!(out, "{line}\r\n").ok()?;
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n\
+        a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n";
+
+    #[test]
+    fn credentials_are_found_and_replaced() {
+        let found = Credentials::of(OFFER).unwrap();
+        assert_eq!((found.ufrag.as_str(), found.password.len()), ("abcd", 22));
+        let other = Credentials { ufrag: "wxyz".into(), password: "a".repeat(22) };
+        let restarted = with_credentials(OFFER, &other);
+        assert_eq!(Credentials::of(&restarted), Some(other));
+        assert_eq!(restarted.matches("a=ice-ufrag:wxyz\r\n").count(), 2);
+        assert_eq!(Credentials::of("a=ice-ufrag:abcd\r\na=ice-pwd:short\r\n"), None);
+        assert_eq!(Credentials::of("a=ice-ufrag:ab\"d\r\na=ice-pwd:0123456789012345678901\r\n"), None);
+    }
+
+    #[test]
+    fn candidates_are_ours_alone() {
+        assert!(!without_candidates(OFFER).contains("candidate"));
+        let answer = with_candidates(OFFER, &["candidate:x".into(), "candidate:y".into()]);
+        let place = answer.find("a=candidate:x\r\na=candidate:y\r\na=end-of-candidates\r\n").unwrap();
+        assert!(place > answer.find("a=mid:0").unwrap() && place < answer.find("m=video").unwrap());
+        assert_eq!(answer.matches("candidate:").count(), 2);
+    }
+
+    #[test]
+    fn a_restart_is_answered_by_a_fragment() {
+        let fragment = fragment(OFFER).unwrap();
+        assert!(fragment.starts_with("a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 "));
+        assert!(fragment.contains("a=mid:0\r\na=candidate:1 "));
+        assert!(!fragment.contains("a=mid:1"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken(text in "(?s).{0,300}", lines in prop::collection::vec("(m=|a=candidate:|a=ice-ufrag:|a=mid:)?[a-z0-9 ]{0,30}", 0..12)) {
+            let text = format!("{text}\n{}", lines.join("\r\n"));
+            let stripped = without_candidates(&text);
+            prop_assert!(!stripped.contains("\na=candidate:") && !stripped.starts_with("a=candidate:"));
+            let ours = with_candidates(&text, &["candidate:ours".to_owned()]);
+            prop_assert!(ours.matches("\na=candidate:").count() <= 1);
+            fragment(&text);
+            Credentials::of(&text);
+        }
+    }
+}

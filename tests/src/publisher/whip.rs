@@ -1,0 +1,82 @@
+//! A browser that publishes by WHIP.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::browser::Browser;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Size and rate of the picture.
+    pub size: (u32, u32),
+    /// Pictures a second.
+    pub fps: u32,
+    /// `video/H264`, …
+    pub codec: &'static str,
+    /// Bits a second of the picture.
+    pub bitrate: u32,
+    /// There is a picture.
+    pub video: bool,
+    /// There is sound.
+    pub audio: bool,
+    /// `sendEncodings`, for simulcast.
+    pub layers: Option<Value>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        let (size, fps, codec, bitrate) = ((640, 360), 30, "video/H264", 1_500_000);
+        Self { size, fps, codec, bitrate, video: true, audio: true, layers: None }
+    }
+}
+
+/// A page that publishes.
+pub struct Whip {
+    /// Its browser.
+    pub browser: Browser,
+}
+
+impl Whip {
+    /// Publishes to `http` (the media server's public address) with that key.
+    pub async fn publish(http: &str, key: &str, wish: &Wish) -> Result<Self> {
+        let browser = Browser::start().await?;
+        browser.open(http).await?;
+        let publisher = Self { browser };
+        publisher.begin(http, key, wish).await?;
+        Ok(publisher)
+    }
+
+    /// The same in a page that is there.
+    pub async fn begin(&self, http: &str, key: &str, wish: &Wish) -> Result<()> {
+        let Wish { size: (width, height), fps, codec, bitrate, video, audio, layers } = wish;
+        let mut options = json!({
+            "width": width, "height": height, "fps": fps, "codec": codec, "bitrate": bitrate,
+            "video": video, "audio": audio,
+        });
+        if let Some(layers) = layers {
+            options["layers"] = layers.clone();
+        }
+        let arguments = vec![json!(format!("{http}/whip")), json!(key), options];
+        self.browser.run(include_str!("whip.js"), arguments).await?;
+        let over = "window.__whip.error || window.__whip.connection?.connectionState === 'connected'";
+        self.browser.until(over, CONNECT).await.context("the page is not connected")?;
+        let error = self.browser.value("window.__whip.error").await?;
+        anyhow::ensure!(error.is_null(), "{error}");
+        Ok(())
+    }
+
+    /// What the connection counts, by type: `outbound-rtp` and others.
+    pub async fn stats(&self, kind: &str) -> Result<Value> {
+        let script = "window.__stats = null; \
+            window.__whip.connection.getStats().then((all) => window.__stats = [...all.values()])";
+        self.browser.run(script, Vec::new()).await?;
+        self.browser.until("window.__stats", Duration::from_secs(5)).await?;
+        self.browser.value(&format!("window.__stats.filter((it) => it.type === {kind:?})")).await
+    }
+}
