@@ -42,6 +42,8 @@ pub struct DoctorConfig<'a> {
     pub agent: &'a str,
     /// The nominal segment length: what keyframe intervals must divide.
     pub segment_target: Span,
+    /// Keyframes come when the server asks for them, as by WebRTC: their interval is not the encoder's.
+    pub on_request: bool,
 }
 
 /// What a publisher says of its stream (RTMP's `onMetaData`); what it does not say is `None` or empty.
@@ -67,6 +69,7 @@ pub struct Doctor {
     agent: Software,
     software: Software,
     target: Span,
+    on_request: bool,
     video_bitrate: Option<u32>,
     audio_bitrate: Option<u32>,
     frame_rate: Option<f64>,
@@ -91,6 +94,7 @@ impl Doctor {
             agent,
             software: agent,
             target: config.segment_target.max(Span::from_millis(200)),
+            on_request: config.on_request,
             video_bitrate: None,
             audio_bitrate: None,
             frame_rate: None,

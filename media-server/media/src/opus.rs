@@ -89,6 +89,13 @@ pub fn split_ts(data: &mut Bytes) -> Option<Bytes> {
     Some(packet)
 }
 
+/// A packet that stands for one like this that was lost: a frame of no bytes, for which a decoder makes something up (RFC
+/// 6716 3.1 and 4.4). None: this one has several frames, or is none.
+pub fn lost(packet: &[u8]) -> Option<Bytes> {
+    let toc = *packet.first()?;
+    (toc & 3 == 0).then(|| Bytes::copy_from_slice(&[toc]))
+}
+
 /// Samples at 48 kHz that a packet decodes to (RFC 6716 3.1, 3.2); `None` for one that is none.
 pub fn samples(packet: &[u8]) -> Option<u32> {
     let toc = *packet.first()?;
@@ -138,6 +145,14 @@ mod tests {
         assert_eq!(samples(&[0xE3, 0x03]), Some(360), "three of 2.5 ms");
         assert_eq!(samples(&[0x1B, 0x03]), None, "180 ms are too long");
         assert_eq!((samples(&[]), samples(&[0xFB])), (None, None));
+    }
+
+    #[test]
+    fn what_stands_for_a_lost_packet_is_as_long_as_it_was() {
+        let packet = [0xF8, 1, 2, 3];
+        let lost = lost(&packet).unwrap();
+        assert_eq!((lost.len(), samples(&lost)), (1, samples(&packet)));
+        assert_eq!((super::lost(&[0xF9, 1]), super::lost(&[])), (None, None));
     }
 
     #[test]

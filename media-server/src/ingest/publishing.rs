@@ -180,7 +180,11 @@ pub(super) async fn begin(
         "publishing"
     );
     restream(desk, &grant, &rules);
-    let config = DoctorConfig { agent: &client.agent, segment_target: rules.settings.targets.segment };
+    let config = DoctorConfig {
+        agent: &client.agent,
+        segment_target: rules.settings.targets.segment,
+        on_request: protocol == "whip",
+    };
     let checkup = Box::new(Checkup::new(config, health, desk.metrics.clone(), grant.stream.clone()));
     desk.outbox.record(&grant.stream, &id, EventData::Started { protocol, client }).await;
     let mut limits = grant.limits;

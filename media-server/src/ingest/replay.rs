@@ -91,7 +91,11 @@ pub async fn replay(
         recorder: None,
     };
     let profile = Profile { passthrough: true, rungs: Vec::new() };
-    let config = DoctorConfig { agent: &header.agent, segment_target: settings.targets.segment };
+    let config = DoctorConfig {
+        agent: &header.agent,
+        segment_target: settings.targets.segment,
+        on_request: header.protocol == "whip",
+    };
     let checkup = Box::new(Checkup::new(config, Arc::clone(&health), Metrics::new(), name.to_owned()));
     let ended = CancellationToken::new();
     let spec = PublishSpec { role: Role::Primary, session: info, profile, settings, ended };

@@ -18,16 +18,15 @@ function drawn() {
   let planned = Math.floor(sound.currentTime) + 1;
   const epoch = () => performance.timeOrigin + performance.now();
   let turn = 0;
-  const draw = () => {
-    // Where on the sound's clock the present moment is, by which the tones are planned.
-    const { contextTime, performanceTime } = sound.getOutputTimestamp();
-    const now = contextTime + (performance.now() - performanceTime) / 1000;
+  const draw = (at) => {
+    // The tones are planned by the sound's clock, and what it says now is what leaves it now.
+    const now = sound.currentTime;
     while (planned < now + 2) {
       gain.gain.setValueAtTime(0.5, planned);
       gain.gain.setValueAtTime(0, planned + 0.1);
       planned += 1;
     }
-    const second = now - Math.floor(now);
+    const second = at + 0.001 - Math.floor(at + 0.001);
     context.fillStyle = second < 0.1 ? "#fff" : `hsl(${(turn++ * 7) % 360} 60% 30%)`;
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.fillStyle = `hsl(${(turn * 13) % 360} 80% 60%)`;
@@ -37,12 +36,48 @@ function drawn() {
       context.fillStyle = (ms >> BigInt(bit)) & 1n ? "#fff" : "#000";
       context.fillRect((bit * canvas.width) / 48, 0, Math.ceil(canvas.width / 48), canvas.height / 8);
     }
+    // The next at a whole number of pictures: one of them at the beginning of each second.
+    const next = (Math.floor(now * wish.fps + 0.5) + 1) / wish.fps;
+    setTimeout(draw, Math.max(1, (next - sound.currentTime) * 1000), next);
   };
-  setInterval(draw, 1000 / wish.fps);
+  draw(0);
   state.canvas = canvas;
-  const stream = canvas.captureStream(wish.fps);
+  const stream = canvas.captureStream();
   return [...(wish.video ? stream.getVideoTracks() : []), ...(wish.audio ? out.stream.getAudioTracks() : [])];
 }
+
+// What the page makes of an answer: by which way it goes.
+function routed(sdp) {
+  const lines = sdp.split("\r\n").flatMap((line) => {
+    if (!line.startsWith("a=candidate:")) return [line];
+    const [head, component, transport, priority, , , ...rest] = line.split(" ");
+    if (wish.tcp) return transport === "tcp" ? [line] : [];
+    if (!wish.path) return [line];
+    return transport === "udp" ? [[head, component, transport, priority, ...wish.path, ...rest].join(" ")] : [];
+  });
+  return lines.join("\r\n");
+}
+
+// ICE begins again, as RFC 9725 4.3.3 has it.
+state.restart = async () => {
+  const { connection } = state;
+  connection.restartIce();
+  await connection.setLocalDescription(await connection.createOffer());
+  const offer = connection.localDescription.sdp;
+  const named = (text, name) => text.match(new RegExp(`a=${name}:(.*)\r\n`))[1];
+  const body = ["ice-ufrag", "ice-pwd"].map((name) => `a=${name}:${named(offer, name)}\r\n`).join("");
+  const headers = { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*" };
+  const reply = await fetch(state.session, { method: "PATCH", headers, body });
+  const fragment = await reply.text();
+  if (reply.status !== 200) throw new Error(`${reply.status} ${fragment}`);
+  state.tag = reply.headers.get("etag");
+  let answer = state.answer;
+  for (const name of ["ice-ufrag", "ice-pwd"]) {
+    answer = answer.replace(new RegExp(`a=${name}:.*\r\n`, "g"), `a=${name}:${named(fragment, name)}\r\n`);
+  }
+  state.answer = answer;
+  await connection.setRemoteDescription({ type: "answer", sdp: routed(answer) });
+};
 
 (async () => {
   const tracks = drawn();
@@ -68,5 +103,5 @@ function drawn() {
   state.session = new URL(answer.headers.get("location"), endpoint).href;
   state.tag = answer.headers.get("etag");
   state.answer = await answer.text();
-  await connection.setRemoteDescription({ type: "answer", sdp: state.answer });
+  await connection.setRemoteDescription({ type: "answer", sdp: routed(state.answer) });
 })().catch((error) => (state.error = String(error)));

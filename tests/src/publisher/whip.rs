@@ -1,5 +1,6 @@
 //! A browser that publishes by WHIP.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -25,6 +26,10 @@ pub struct Wish {
     pub video: bool,
     /// There is sound.
     pub audio: bool,
+    /// By TCP alone.
+    pub tcp: bool,
+    /// By UDP to there, in place of where the server says that it is.
+    pub path: Option<SocketAddr>,
     /// `sendEncodings`, for simulcast.
     pub layers: Option<Value>,
 }
@@ -32,7 +37,7 @@ pub struct Wish {
 impl Default for Wish {
     fn default() -> Self {
         let (size, fps, codec, bitrate) = ((640, 360), 30, "video/H264", 1_500_000);
-        Self { size, fps, codec, bitrate, video: true, audio: true, layers: None }
+        Self { size, fps, codec, bitrate, video: true, audio: true, tcp: false, path: None, layers: None }
     }
 }
 
@@ -54,11 +59,14 @@ impl Whip {
 
     /// The same in a page that is there.
     pub async fn begin(&self, http: &str, key: &str, wish: &Wish) -> Result<()> {
-        let Wish { size: (width, height), fps, codec, bitrate, video, audio, layers } = wish;
+        let Wish { size: (width, height), fps, codec, bitrate, video, audio, tcp, path, layers } = wish;
         let mut options = json!({
             "width": width, "height": height, "fps": fps, "codec": codec, "bitrate": bitrate,
-            "video": video, "audio": audio,
+            "video": video, "audio": audio, "tcp": tcp,
         });
+        if let Some(path) = path {
+            options["path"] = json!([path.ip(), path.port()]);
+        }
         if let Some(layers) = layers {
             options["layers"] = layers.clone();
         }
@@ -68,6 +76,25 @@ impl Whip {
         self.browser.until(over, CONNECT).await.context("the page is not connected")?;
         let error = self.browser.value("window.__whip.error").await?;
         anyhow::ensure!(error.is_null(), "{error}");
+        Ok(())
+    }
+
+    /// The address of its session.
+    pub async fn session(&self) -> Result<String> {
+        let session = self.browser.value("window.__whip.session").await?;
+        session.as_str().map(str::to_owned).context("no session")
+    }
+
+    /// Runs one of the page's own functions to its end.
+    pub async fn run(&self, call: &str) -> Result<()> {
+        let script = format!(
+            "window.__done = null; (async () => {{ await window.__whip.{call} }})()\
+             .then(() => window.__done = 'done', (error) => window.__done = String(error))"
+        );
+        self.browser.run(&script, Vec::new()).await?;
+        self.browser.until("window.__done", CONNECT).await?;
+        let done = self.browser.value("window.__done").await?;
+        anyhow::ensure!(done == "done", "{call}: {done}");
         Ok(())
     }
 

@@ -88,7 +88,7 @@ fn keyframes(software: Software, wishes: &Wishes) -> String {
         Software::Hardware => format!(
             "In the encoder's video settings: GOP length (also: I-frame or IDR interval) {frames} frames or {seconds} s"
         ),
-        Software::Unknown => format!(
+        Software::Browser | Software::Unknown => format!(
             "In the encoder's video settings: keyframe interval (GOP length) {seconds} s, or {frames} frames"
         ),
     }
@@ -266,6 +266,9 @@ fn line(software: Software) -> &'static str {
         Software::Larix => {
             "The line is too slow or too unsteady. Larix: Settings, Video, Adaptive bitrate; or publish by SRT with 2 s of latency"
         }
+        Software::Browser => {
+            "The line is too slow or too unsteady: use a cable in place of Wi-Fi, close what else uploads, or choose a smaller picture"
+        }
         _ => {
             "The line is too slow or too unsteady: a video bitrate of at most 70 % of its upload, a cable in place of Wi-Fi, or SRT with more latency"
         }
@@ -281,6 +284,10 @@ fn latency(software: Software, ms: i64) -> String {
         }
         Software::Ffmpeg => format!("ffmpeg: -latency {ms}000 (microseconds) before the srt:// address"),
         Software::GStreamer => format!("GStreamer: srtsink latency={ms}"),
+        Software::Browser => {
+            "Packets do not come again in time: use a cable in place of Wi-Fi, or a server that is nearer"
+                .into()
+        }
         Software::Larix => format!("Larix: Settings, Connections, the connection's SRT latency {ms} ms"),
         _ => format!(
             "Set the encoder's SRT latency to {ms} ms, or [srt] latency_ms here, which goes for every caller"

@@ -19,12 +19,14 @@ pub enum Software {
     Xsplit,
     /// A hardware encoder.
     Hardware,
+    /// A web page.
+    Browser,
     /// Anything else.
     Unknown,
 }
 
 /// What the names contain, in lower case; the first that fits wins.
-const NAMES: [(&str, Software); 29] = [
+const NAMES: [(&str, Software); 30] = [
     ("obs-output", Software::Obs),
     ("libobs", Software::Obs),
     ("obs studio", Software::Obs),
@@ -55,6 +57,7 @@ const NAMES: [(&str, Software); 29] = [
     ("ffmpeg", Software::Ffmpeg),
     // GStreamer's rtmp2sink.
     ("lnx 10,0,32,18", Software::GStreamer),
+    ("mozilla/5.0", Software::Browser),
 ];
 /// What OBS says on the wire before it has sent its metadata; others that use librtmp say the same.
 const LIBRTMP: &str = "fmle/3.0 (compatible; fmsc/1.0)";
@@ -85,6 +88,7 @@ impl Software {
             Self::Wirecast => "Wirecast",
             Self::Larix => "Larix",
             Self::Xsplit => "XSplit",
+            Self::Browser => "browser",
             Self::Hardware => "hardware encoder",
             Self::Unknown => return None,
         })

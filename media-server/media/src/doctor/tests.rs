@@ -53,7 +53,8 @@ enum Unit {
 
 impl Publisher {
     pub(super) fn new(agent: &str) -> Self {
-        let doctor = Doctor::new(DoctorConfig { agent, segment_target: Span::from_millis(2000) });
+        let doctor =
+            Doctor::new(DoctorConfig { agent, segment_target: Span::from_millis(2000), on_request: false });
         Self {
             doctor,
             timeline: Timeline::new(TimelineConfig { start: Timestamp::ZERO, clock: Clock::RTMP }),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use media::doctor::Line;
 use media::h264::from_annex_b;
 use media::intake::VideoCodec;
 use media::rtp_clock::RtpClock;
@@ -16,11 +17,15 @@ use crate::admission::{HealthData, Limits};
 use crate::ingest::checkup::Checkup;
 use crate::ingest::sound_worker::SoundWorkers;
 use crate::ingest::tracks::{Refusal, Sent, Tracks};
-use crate::live::{Expect, Publisher};
-use media::doctor::Line;
+use crate::live::{Expect, Publisher, Voice};
 
+/// How long a frame may wait for packets that are sent again.
+pub(super) const PATIENCE: Duration = Duration::from_millis(600);
 /// Between two requests for a keyframe: one takes a round trip and an encoder's time.
 const PACE: Duration = Duration::from_millis(500);
+
+/// Frames of sound in a row that are made up.
+const CONCEALED: u64 = 10;
 
 /// One of the publisher's tracks, once something of it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub(super) struct WhipMedia {
     video: Option<Track>,
     audio: Option<Mid>,
     format: Option<AudioFormat>,
+    /// Where the next frame of sound belongs, the samples of the last, and what stands for one like it that is lost.
+    heard: Option<(u64, u32, Option<Bytes>)>,
     /// What was sent is missing: pictures that build on it are left out.
     broken: bool,
     /// Access units and frames that never came whole.
@@ -64,6 +71,7 @@ impl WhipMedia {
             video: None,
             audio: None,
             format: None,
+            heard: None,
             broken: false,
             gaps: 0,
             keyframe: None,
@@ -75,6 +83,7 @@ impl WhipMedia {
     /// Which tracks the offer has.
     pub(super) fn expect(video: bool, audio: bool, publisher: &mut Publisher) {
         publisher.expect(Expect { video: Some(video), audio: Some(audio), ..Expect::default() });
+        publisher.voices(audio.then_some(Voice { number: 0, language: None }).into_iter().collect());
     }
 
     /// An access unit or a frame of sound.
@@ -135,12 +144,28 @@ impl WhipMedia {
             self.format = Some(format.clone());
             self.tracks.set_audio(0, format, publisher);
         }
+        let time = data.time.numer();
         if !data.contiguous {
             self.gaps = self.gaps.saturating_add(1);
-            self.tracks.lost_sound(0);
+            self.conceal(time, now, publisher);
         }
+        self.heard = Some((time.wrapping_add(u64::from(samples)), samples, opus::lost(&payload)));
         self.tracks.sound(0, raw, samples, payload, now, publisher);
         Ok(())
+    }
+
+    /// Fills what is missing before `time`: the decoder makes something up that is hardly heard. More than that is a hole.
+    fn conceal(&mut self, time: u64, now: Instant, publisher: &mut Publisher) {
+        let Some((mut at, samples, packet)) = self.heard.take() else { return };
+        let missing = time.wrapping_sub(at).checked_div(u64::from(samples)).unwrap_or(u64::MAX);
+        let Some(packet) = packet.filter(|_| missing <= CONCEALED) else {
+            return self.tracks.lost_sound(0);
+        };
+        for _ in 0..missing {
+            let raw = self.clock.raw(Kind::Audio, at, self.arrival(now));
+            self.tracks.sound(0, raw, samples, packet.clone(), now, publisher);
+            at = at.wrapping_add(u64::from(samples));
+        }
     }
 
     fn report(&mut self, kind: Kind, info: Option<&SenderInfo>) {

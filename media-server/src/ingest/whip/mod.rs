@@ -158,7 +158,7 @@ fn config() -> RtcConfig {
         .set_reordering_size_audio(25)
         .set_reordering_timeout_audio(Some(Duration::from_millis(400)))
         .set_reordering_size_video(60)
-        .set_reordering_timeout_video(Some(Duration::from_millis(600)))
+        .set_reordering_timeout_video(Some(media::PATIENCE))
 }
 
 impl Whip {

@@ -11,7 +11,7 @@ use str0m::stats::MediaIngressStats;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::media::WhipMedia;
+use super::media::{PATIENCE, WhipMedia};
 use super::{Command, Guards};
 use crate::ingest::Desk;
 use crate::ingest::budget::Budget;
@@ -237,7 +237,8 @@ impl Session {
         let (video, audio) = self.offered;
         WhipMedia::expect(video, audio, &mut publishing.publisher);
         let (now, idle) = (Instant::now(), rules.idle_timeout);
-        let (budget, line) = (Budget::new(limits, now), LinkState::default());
+        let (budget, line) =
+            (Budget::new(limits, now), LinkState { latency: PATIENCE, ..LinkState::default() });
         let (heard, counted) = (now, Vec::new());
         let live = Live { publishing, media, budget, link, line, counted, bytes: 0, heard, idle };
         self.live = Some(Box::new(live));

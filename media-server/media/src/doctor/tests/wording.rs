@@ -34,7 +34,8 @@ fn software_is_recognized_by_its_metadata_first_and_its_agent_second() {
     ] {
         assert_eq!(Software::recognize(encoder, agent), software, "{encoder} {agent}");
     }
-    let mut doctor = Doctor::new(DoctorConfig { agent: OBS, segment_target: Span::from_millis(2000) });
+    let mut doctor =
+        Doctor::new(DoctorConfig { agent: OBS, segment_target: Span::from_millis(2000), on_request: false });
     doctor.announced(Announced { encoder: "Lavf60", ..Announced::default() });
     assert_eq!(doctor.software(), Software::Ffmpeg);
     doctor.announced(Announced::default());
@@ -77,7 +78,7 @@ proptest! {
         units in proptest::collection::vec((any::<bool>(), any::<i64>(), any::<i64>(), any::<i64>(), any::<i64>(), any::<bool>(), any::<usize>()), 1..200),
         encoder in ".{0,300}", ppm in any::<f64>(), bitrate in any::<Option<u32>>(), rate in any::<Option<f64>>(),
     ) {
-        let mut doctor = Doctor::new(DoctorConfig { agent: &encoder, segment_target: Span::from_flicks(units[0].1) });
+        let mut doctor = Doctor::new(DoctorConfig { agent: &encoder, segment_target: Span::from_flicks(units[0].1), on_request: false });
         doctor.announced(Announced { encoder: &encoder, video_bitrate: bitrate, frame_rate: rate, ..Announced::default() });
         doctor.slope_ppm(ppm);
         for (video, dts, pts, duration, arrival, key, bytes) in units {
