@@ -26,6 +26,10 @@ async fn in_state(world: &World, state: &str) -> Result<()> {
 
 /// Follows a stream; an error if a rule is broken, or sound and picture are too far apart.
 async fn sound(world: &World, name: &str, how_long: Duration) -> Result<llhls::Report> {
+    wait::until("sound", SOON, || async {
+        Ok(world.client.get(&world.media.hls(name)).await?.text().contains("TYPE=AUDIO").then_some(()))
+    })
+    .await?;
     let report = llhls::check(&world.media.hls(name), how_long).await?;
     report.no_must_broken(&[])?;
     let of = |name: &str| {

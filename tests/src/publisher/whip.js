@@ -93,6 +93,10 @@ state.restart = async () => {
       const all = RTCRtpSender.getCapabilities("video").codecs;
       const wanted = all.filter((codec) => codec.mimeType === wish.codec || /rtx|red|ulpfec/.test(codec.mimeType));
       transceiver.setCodecPreferences(wanted);
+      // A machine that has much else to do leaves pictures out in place of making them smaller.
+      const parameters = transceiver.sender.getParameters();
+      parameters.degradationPreference = "maintain-resolution";
+      await transceiver.sender.setParameters(parameters);
     }
   }
   await connection.setLocalDescription(await connection.createOffer());

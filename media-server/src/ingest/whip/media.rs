@@ -24,6 +24,9 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(600);
 /// Between two requests for a keyframe: one takes a round trip and an encoder's time.
 const PACE: Duration = Duration::from_millis(500);
 
+/// Bits a second of a picture that browsers send at most where their page asks for nothing else. What comes varies with
+/// the line, and may rise to this after a playlist was read.
+const USUAL_MOST: u32 = 2_500_000;
 /// Frames of sound in a row that are made up.
 const CONCEALED: u64 = 10;
 
@@ -80,9 +83,14 @@ impl WhipMedia {
         }
     }
 
-    /// Which tracks the offer has.
-    pub(super) fn expect(video: bool, audio: bool, publisher: &mut Publisher) {
-        publisher.expect(Expect { video: Some(video), audio: Some(audio), ..Expect::default() });
+    /// Which tracks the offer has; sound is encoded at so many bits a second.
+    pub(super) fn expect(video: bool, audio: bool, sound_bitrate: u32, publisher: &mut Publisher) {
+        publisher.expect(Expect {
+            video: Some(video),
+            audio: Some(audio),
+            video_bitrate: Some(USUAL_MOST),
+            audio_bitrate: Some(sound_bitrate),
+        });
         publisher.voices(audio.then_some(Voice { number: 0, language: None }).into_iter().collect());
     }
 

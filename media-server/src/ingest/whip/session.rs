@@ -235,7 +235,7 @@ impl Session {
         let segment = Duration::from_millis(segment);
         let media = WhipMedia::new(start, stream, checkup, limits, workers, segment);
         let (video, audio) = self.offered;
-        WhipMedia::expect(video, audio, &mut publishing.publisher);
+        WhipMedia::expect(video, audio, sound_bitrate, &mut publishing.publisher);
         let (now, idle) = (Instant::now(), rules.idle_timeout);
         let (budget, line) =
             (Budget::new(limits, now), LinkState { latency: PATIENCE, ..LinkState::default() });

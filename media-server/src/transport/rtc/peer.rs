@@ -22,6 +22,8 @@ use super::{Candidates, OpenError, Tally, accept};
 const WAYS: usize = 16;
 /// Bytes that go out by one call.
 const TOGETHER: usize = 60_000;
+/// Datagrams of an address that has not answered yet: clients begin DTLS while our check is still on its way.
+const HELD: usize = 8;
 /// str0m is looked after at least so often.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -86,6 +88,7 @@ pub struct Peer {
     inbox: mpsc::Receiver<Arrived>,
     reach: Reach,
     ways: Vec<(SocketAddr, Way)>,
+    held: Vec<Arrived>,
     candidates: Candidates,
     /// As it was accepted, without candidates.
     offer: String,
@@ -102,8 +105,9 @@ impl Peer {
         candidates: Candidates,
         tally: Tally,
     ) -> Self {
-        let (reach, ways, batch) = (Reach::default(), Vec::new(), Batch::default());
-        Self { rtc, registration, inbox, reach, ways, candidates, offer, batch, tally }
+        let (reach, batch) = (Reach::default(), Batch::default());
+        let (ways, held) = (Vec::new(), Vec::new());
+        Self { rtc, registration, inbox, reach, ways, held, candidates, offer, batch, tally }
     }
 
     /// For whatever str0m offers. [`Self::next`] must be called after each change.
@@ -149,7 +153,7 @@ impl Peer {
                 self.batch.flush();
                 return Err(Over::Left);
             }
-            if let Ok(arrived) = self.inbox.try_recv() {
+            if let Some(arrived) = self.ready().or_else(|| self.inbox.try_recv().ok()) {
                 self.arrived(arrived)?;
                 continue;
             }
@@ -176,7 +180,20 @@ impl Peer {
         self.batch.flush();
     }
 
+    /// What was held until its sender answered.
+    fn ready(&mut self) -> Option<Arrived> {
+        let answered = self.held.iter().position(|held| self.reach.has_answered(held.source))?;
+        Some(self.held.remove(answered))
+    }
+
     fn arrived(&mut self, arrived: Arrived) -> Result<(), Over> {
+        let held = matches!(arrived.way, Way::Udp { .. })
+            && !stun::is_stun(&arrived.bytes)
+            && !self.reach.has_answered(arrived.source);
+        if held && self.held.len() < HELD && self.ways.iter().any(|(address, _)| *address == arrived.source) {
+            self.held.push(arrived);
+            return Ok(());
+        }
         let Arrived { source, at, bytes, way } = arrived;
         if !self.take(source, at, &bytes, way)? {
             self.tally.strays.inc();
