@@ -66,6 +66,21 @@ async fn what_a_browser_publishes_is_played_until_it_says_goodbye() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn av1_passes_through_and_what_cannot_be_carried_is_refused() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let wish = Wish { codec: "video/VP8", ..Wish::default() };
+    let refused = Whip::publish(&world.media.http, "cam", &wish).await.err().context("VP8 was taken")?;
+    assert!(format!("{refused:#}").contains("offer H.264, or AV1"), "{refused:#}");
+    let wish = Wish { codec: "video/AV1", ..Wish::default() };
+    let _publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
+    world.media.playlist("cam", SOON).await?;
+    sound(&world, "cam", Duration::from_secs(8)).await?;
+    let now = stream(&world).await?;
+    assert!(now["video"]["codec"].as_str().is_some_and(|codec| codec.starts_with("av01")), "{now}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_no_datagram_passes_it_goes_by_tcp() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let wish = Wish { tcp: true, ..Wish::default() };

@@ -102,6 +102,15 @@ pub fn with_candidates(answer: &str, candidates: &[String]) -> String {
     out
 }
 
+/// The kind of a media section that an answer refuses (RFC 3264 6: its port is zero), the first.
+pub fn refused(answer: &str) -> Option<&str> {
+    let sections = lines(answer).filter_map(|line| line.strip_prefix("m="));
+    sections
+        .filter_map(|section| section.split_once(' '))
+        .find(|(_, rest)| rest.starts_with("0 "))
+        .map(|it| it.0)
+}
+
 /// The fragment that answers an ICE restart (RFC 9725 4.3.3): credentials and candidates of an answer, by its first media
 /// section.
 pub fn fragment(answer: &str) -> Option<String> {
@@ -155,6 +164,12 @@ mod tests {
     }
 
     #[test]
+    fn what_an_answer_refuses_is_told() {
+        assert_eq!(refused(OFFER), None);
+        assert_eq!(refused(&OFFER.replace("m=video 9", "m=video 0")), Some("video"));
+    }
+
+    #[test]
     fn a_restart_is_answered_by_a_fragment() {
         let fragment = fragment(OFFER).unwrap();
         assert!(fragment.starts_with("a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 "));
@@ -172,6 +187,7 @@ mod tests {
             prop_assert!(ours.matches("\na=candidate:").count() <= 1);
             fragment(&text);
             Credentials::of(&text);
+            refused(&text);
         }
     }
 }

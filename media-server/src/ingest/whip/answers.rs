@@ -133,6 +133,16 @@ pub(super) fn unopened(error: &OpenError) -> Response<Body> {
     problem(status, slug, &error.to_string())
 }
 
+/// None of the codecs of a track can be carried.
+pub(super) fn no_codec(kind: &str) -> Response<Body> {
+    let text = match kind {
+        "video" => "none of the offer's video codecs can be carried: offer H.264, or AV1",
+        "audio" => "none of the offer's audio codecs can be carried: offer Opus",
+        _ => "offer video and audio alone",
+    };
+    problem(StatusCode::UNPROCESSABLE_ENTITY, "codec", text)
+}
+
 /// A publisher who is not let in.
 pub(super) fn denied(denied: &Denied) -> Response<Body> {
     let text = denied.to_string();

@@ -246,6 +246,9 @@ impl Whip {
             .port
             .open(config(), &offer, ends.map(|ends| ends.local.ip()))
             .map_err(|error| answers::unopened(&error))?;
+        if let Some(kind) = sdp::refused(&answer) {
+            return Err(answers::no_codec(kind).into());
+        }
         let (id, tag) = (new_id(), peer.ice());
         let (commands, received) = mpsc::channel(COMMANDS);
         let entry = Entry { commands, key, tag: tag.clone() };
