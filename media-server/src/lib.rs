@@ -13,6 +13,7 @@ pub mod web;
 
 pub mod admission;
 pub mod live;
+pub mod signalling;
 
 pub mod admin;
 pub mod ingest;

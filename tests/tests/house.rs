@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 6] = [
     &["main"],
     &["lib", "daemon"],
     &["serve", "admin", "ingest", "transcode", "record", "restream"],
-    &["live", "admission"],
+    &["live", "admission", "signalling"],
     &["config"],
     &["metrics", "web", "flight", "transport", "backoff"],
 ];

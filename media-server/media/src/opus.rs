@@ -93,7 +93,7 @@ pub fn split_ts(data: &mut Bytes) -> Option<Bytes> {
 /// 6716 3.1 and 4.4). None: this one has several frames, or is none.
 pub fn lost(packet: &[u8]) -> Option<Bytes> {
     let toc = *packet.first()?;
-    (toc & 3 == 0).then(|| Bytes::copy_from_slice(&[toc]))
+    (toc.trailing_zeros() >= 2).then(|| Bytes::copy_from_slice(&[toc]))
 }
 
 /// Samples at 48 kHz that a packet decodes to (RFC 6716 3.1, 3.2); `None` for one that is none.

@@ -34,6 +34,7 @@ use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::restream::Restreams;
 use crate::serve::{Feeds, Public};
+use crate::signalling::Links;
 use crate::transport::rtc::{OpenError, Port};
 use crate::web::certificate::{Certificate, CertificateError};
 use crate::web::respond::Cors;
@@ -131,6 +132,7 @@ struct Daemon {
     public: Public,
     cors: Arc<ArcSwap<Cors>>,
     port: Port,
+    links: Links,
     whip: Whip,
     admin: Admin,
     listeners: Listeners,
@@ -185,8 +187,9 @@ impl Daemon {
         let public = Public::new(directory.clone(), Arc::clone(&cors), blocked, metrics.clone());
         let port = Port::new(settings::webrtc(&config), settings::tally(&metrics))?;
         let most = config.webrtc.max_sessions;
-        let whip =
-            Whip::new(desk.clone(), port.clone(), Arc::clone(&cors), most, tasks.clone(), stop.clone());
+        let links = Links::default();
+        let web = (Arc::clone(&cors), Arc::clone(&links));
+        let whip = Whip::new(desk.clone(), port.clone(), web, most, tasks.clone(), stop.clone());
         let starting = Readiness { missing: vec!["the listeners are not open yet".into()] };
         let (ready, readiness) = watch::channel(starting);
         let last_reload = Arc::new(ArcSwapOption::empty());
@@ -209,6 +212,7 @@ impl Daemon {
             public,
             cors,
             port,
+            links,
             whip,
             admin,
             listeners,

@@ -9,7 +9,6 @@ use super::listeners::{Bound, Door, bind, bind_udp, bind_webrtc};
 use super::{Daemon, DaemonError, read_config, settings};
 use crate::admin::{ReloadReport, StreamVerdict};
 use crate::config::{self, Config, LiveStream, Plan, Step, Verdict};
-use crate::ingest::whip::Whip;
 use crate::ingest::{rtmp, srt};
 use crate::live::Phase;
 use crate::transport::rtc;
@@ -145,7 +144,7 @@ impl Daemon {
             Step::SetCors => self.cors.store(Arc::new(Cors::new(&config.http.cors_origins))),
             Step::SetWebrtc => {
                 self.port.set_terms(settings::webrtc(config));
-                self.whip.set_rules(settings::whip(config));
+                self.links.store(Arc::new(settings::links(config)));
             }
             Step::BindWebrtc(_) => {
                 let port = self.port.clone();
@@ -184,7 +183,7 @@ impl Daemon {
                     listener::serve(socket, limits, close, stop, move |request| {
                         let (public, whip) = (public.clone(), whip.clone());
                         async move {
-                            if Whip::takes(request.uri().path()) {
+                            if whip.takes(request.uri().path()) {
                                 whip.answer(request).await
                             } else {
                                 public.answer(request).await

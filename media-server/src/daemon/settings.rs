@@ -16,7 +16,6 @@ use super::slate::Wish;
 use crate::admission::{self, Admission, Endpoint, Hidden, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
 use crate::flight::{Folder, Keep};
-use crate::ingest::whip::WhipRules;
 use crate::ingest::{Rules, SrtRules, Target};
 use crate::live::{Policy, Settings, SourceStart, SourceWish};
 use crate::metrics::Metrics;
@@ -93,8 +92,8 @@ pub(super) fn tally(metrics: &Metrics) -> Tally {
     }
 }
 
-/// What publishers by WHIP are told besides.
-pub(super) fn whip(config: &Config) -> WhipRules {
+/// Where STUN and TURN are, as WebRTC clients are told.
+pub(super) fn links(config: &Config) -> Vec<HeaderValue> {
     let link = |server: &config::IceServer| {
         let mut link = format!("<{}>; rel=\"ice-server\"", server.url);
         if !server.username.is_empty() {
@@ -105,7 +104,7 @@ pub(super) fn whip(config: &Config) -> WhipRules {
         }
         HeaderValue::from_str(&link).ok()
     };
-    WhipRules { links: config.webrtc.ice_servers.iter().filter_map(link).collect() }
+    config.webrtc.ice_servers.iter().filter_map(link).collect()
 }
 
 /// What does not parse was refused with the file.

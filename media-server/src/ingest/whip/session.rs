@@ -8,11 +8,10 @@ use media::doctor::Line;
 use str0m::Event;
 use str0m::media::{Direction, MediaKind, Mid, Rid};
 use str0m::stats::MediaIngressStats;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Guards;
 use super::media::{PATIENCE, WhipMedia};
-use super::{Command, Guards};
 use crate::ingest::Desk;
 use crate::ingest::budget::Budget;
 use crate::ingest::checkup;
@@ -20,6 +19,7 @@ use crate::ingest::publishing::{Admitted, Allowed, Denied, Publishing, begin};
 use crate::ingest::sound_worker::SoundWorkers;
 use crate::ingest::tracks::Refusal;
 use crate::live::{Link, LinkState};
+use crate::signalling::Door;
 use crate::transport::rtc::{Over, Peer};
 
 /// A client that is not connected by then has gone, or cannot reach us.
@@ -102,7 +102,6 @@ pub(super) struct Session {
     peer: Peer,
     desk: Desk,
     allowed: Option<Allowed>,
-    commands: mpsc::Receiver<Command>,
     halt: CancellationToken,
     /// Whether the offer has pictures, and sound.
     offered: (bool, bool),
@@ -110,14 +109,19 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, desk: Desk, allowed: Allowed, commands: mpsc::Receiver<Command>) -> Self {
+    pub(super) fn new(peer: Peer, desk: Desk, allowed: Allowed) -> Self {
         let halt = CancellationToken::new();
-        Self { peer, desk, allowed: Some(allowed), commands, halt, offered: (false, false), live: None }
+        Self { peer, desk, allowed: Some(allowed), halt, offered: (false, false), live: None }
     }
 
     /// Runs to its end; a stable word for how that was.
-    pub(super) async fn run(mut self, mut guards: Guards, stop: CancellationToken) -> &'static str {
-        let ended = match self.drive(&mut guards, &stop).await {
+    pub(super) async fn run(
+        mut self,
+        mut door: Door,
+        mut guards: Guards,
+        stop: CancellationToken,
+    ) -> &'static str {
+        let ended = match self.drive(&mut door, &mut guards, &stop).await {
             Err(ended) => ended,
             Ok(never) => match never {},
         };
@@ -128,7 +132,7 @@ impl Session {
         }
         self.peer.close();
         // Its place is free before the control plane is told.
-        drop(guards);
+        drop((door, guards));
         if let Some(live) = self.live.take() {
             live.publishing.close(ended.name(), &ended.to_string()).await;
         } else {
@@ -139,6 +143,7 @@ impl Session {
 
     async fn drive(
         &mut self,
+        door: &mut Door,
         guards: &mut Guards,
         stop: &CancellationToken,
     ) -> Result<std::convert::Infallible, Ended> {
@@ -152,15 +157,11 @@ impl Session {
                 biased;
                 () = stop.cancelled() => return Err(Ended::Dropped),
                 () = self.halt.cancelled() => return Err(Ended::Dropped),
-                Some(command) = self.commands.recv() => match command {
-                    Command::Delete => return Err(Ended::Left),
-                    Command::Restart(credentials, answer) => {
-                        let peer = &mut self.peer;
-                        let restarted = peer.restart(&credentials).map(|fragment| (fragment, peer.ice()));
-                        // Who asked may have gone.
-                        let _told = answer.send(restarted).is_ok();
+                Some(command) = door.commands.recv() => {
+                    if !command.obey(&mut self.peer) {
+                        return Err(Ended::Left);
                     }
-                },
+                }
                 event = self.peer.next() => {
                     self.event(event.map_err(Ended::Over)?, guards).await?;
                 }

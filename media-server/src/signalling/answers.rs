@@ -1,4 +1,4 @@
-//! Answers of the WHIP endpoint, as RFC 9725 and RFC 9457 have them.
+//! Answers of the WHIP and WHEP endpoints, as RFC 9725 and RFC 9457 have them.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_EXPOSE_HEADERS,
@@ -7,8 +7,6 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::{FRAGMENT, OFFER};
-use crate::ingest::publishing::Denied;
-use crate::live::PublishError;
 use crate::transport::rtc::OpenError;
 use crate::web::body::Body;
 use crate::web::respond::problem;
@@ -89,21 +87,19 @@ pub(super) fn unsupported(wanted: &str) -> Response<Body> {
     problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-type", &text)
 }
 
-fn unauthorized(slug: &str, text: &str, challenge: &'static str) -> Response<Body> {
+/// 401; `challenge` is of RFC 6750 3.
+pub fn unauthorized(slug: &str, text: &str, challenge: &'static str) -> Response<Body> {
     let mut response = problem(StatusCode::UNAUTHORIZED, slug, text);
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     response
-}
-
-pub(super) fn no_key() -> Response<Body> {
-    unauthorized("no-key", "send the stream key as \"Authorization: Bearer KEY\"", "Bearer")
 }
 
 pub(super) fn wrong_key() -> Response<Body> {
     unauthorized("wrong-key", "this session was begun with another key", "Bearer error=\"invalid_token\"")
 }
 
-pub(super) fn busy(text: &str) -> Response<Body> {
+/// 503: there is no room now.
+pub fn busy(text: &str) -> Response<Body> {
     problem(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
 }
 
@@ -123,7 +119,7 @@ pub(super) fn no_credentials() -> Response<Body> {
 }
 
 /// An offer that no session was made of.
-pub(super) fn unopened(error: &OpenError) -> Response<Body> {
+pub fn unopened(error: &OpenError) -> Response<Body> {
     let (status, slug) = match error {
         OpenError::Syntax(_) => (StatusCode::BAD_REQUEST, "malformed-offer"),
         OpenError::Offer(_) => (StatusCode::UNPROCESSABLE_ENTITY, "offer"),
@@ -141,27 +137,4 @@ pub(super) fn no_codec(kind: &str) -> Response<Body> {
         _ => "offer video and audio alone",
     };
     problem(StatusCode::UNPROCESSABLE_ENTITY, "codec", text)
-}
-
-/// A publisher who is not let in.
-pub(super) fn denied(denied: &Denied) -> Response<Body> {
-    let text = denied.to_string();
-    let (status, slug) = match denied {
-        Denied::Role => (StatusCode::BAD_REQUEST, "role"),
-        Denied::Key { reason, .. } => match reason.as_str() {
-            "unknown-key" | "bad-name" => {
-                return unauthorized("unknown-key", &text, "Bearer error=\"invalid_token\"");
-            }
-            "already-live" => (StatusCode::CONFLICT, "already-live"),
-            "over-limit" => (StatusCode::TOO_MANY_REQUESTS, "over-limit"),
-            _ => (StatusCode::FORBIDDEN, "forbidden"),
-        },
-        Denied::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "unreachable"),
-        Denied::Profile => (StatusCode::INTERNAL_SERVER_ERROR, "profile"),
-        Denied::Stream(PublishError::TooMany(_) | PublishError::ShuttingDown) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "busy")
-        }
-        Denied::Stream(PublishError::AlreadyLive(_)) => (StatusCode::CONFLICT, "already-live"),
-    };
-    problem(status, slug, &text)
 }
