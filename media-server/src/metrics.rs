@@ -115,8 +115,10 @@ pub struct Metrics {
     pub links: Links,
     /// Datagrams at the SRT port that belong to nobody.
     pub srt_strays: Counter,
-    /// WebRTC sessions, connected or not.
+    /// Publishers by WebRTC, connected or not.
     pub webrtc_sessions: Gauge,
+    /// Viewers by WebRTC.
+    pub webrtc_viewers: Gauge,
     /// WebRTC sessions by how they ended.
     pub webrtc_closed: Family<Outcome, Counter>,
     /// Datagrams and frames at the WebRTC port that belong to nobody, or are not what they should be.
@@ -182,6 +184,7 @@ impl Metrics {
             links: Links::default(),
             srt_strays: Counter::default(),
             webrtc_sessions: Gauge::default(),
+            webrtc_viewers: Gauge::default(),
             webrtc_closed: Family::default(),
             webrtc_strays: Counter::default(),
             webrtc_overflow: Counter::default(),
@@ -215,7 +218,8 @@ impl Metrics {
         r.register("srt_closed", "SRT callers by how they ended", self.srt_closed.clone());
         r.register("srt_packets", "SRT data packets by what became of them", self.srt_packets.clone());
         r.register("srt_strays", "Datagrams at the SRT port that belong to nobody", self.srt_strays.clone());
-        r.register("webrtc_sessions", "WebRTC sessions, connected or not", self.webrtc_sessions.clone());
+        r.register("webrtc_sessions", "Publishers by WebRTC, connected or not", self.webrtc_sessions.clone());
+        r.register("webrtc_viewers", "Viewers by WebRTC", self.webrtc_viewers.clone());
         r.register("webrtc_closed", "WebRTC sessions by how they ended", self.webrtc_closed.clone());
         let help = "Datagrams at the WebRTC port that belong to nobody, or are not what they should be";
         r.register("webrtc_strays", help, self.webrtc_strays.clone());

@@ -20,4 +20,5 @@ pub mod settings;
 pub mod transport_stream;
 pub mod vigil;
 pub mod wait;
+pub mod whep;
 pub mod world;

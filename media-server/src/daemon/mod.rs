@@ -8,6 +8,7 @@ mod replay;
 mod settings;
 mod slate;
 mod sources;
+mod webrtc;
 
 pub use replay::replay_file;
 
@@ -28,17 +29,16 @@ use crate::admin::{Admin, Readiness};
 use crate::admission::{Outbox, SharedEndpoint};
 use crate::config::{self, Config, ConfigError};
 use crate::ingest::pull::Pulls;
-use crate::ingest::whip::Whip;
 use crate::ingest::{Desk, Forwarder, Lanes, Pending};
 use crate::live::Directory;
 use crate::metrics::Metrics;
 use crate::restream::Restreams;
 use crate::serve::{Feeds, Public};
-use crate::signalling::Links;
-use crate::transport::rtc::{OpenError, Port};
+use crate::transport::rtc::OpenError;
 use crate::web::certificate::{Certificate, CertificateError};
 use crate::web::respond::Cors;
 use listeners::{Door, Listeners};
+use webrtc::Webrtc;
 
 /// sysexits.h: the configuration is wrong.
 const EX_CONFIG: u8 = 78;
@@ -61,7 +61,7 @@ pub(crate) enum DaemonError {
     #[error("{0}")]
     Certificate(#[from] CertificateError),
     #[error("WebRTC: {0}")]
-    Webrtc(#[from] OpenError),
+    Rtc(#[from] OpenError),
     #[error("admission: {0}")]
     Admission(String),
     #[error("{what}: {source}")]
@@ -131,9 +131,7 @@ struct Daemon {
     slate: Arc<ArcSwap<slate::Wish>>,
     public: Public,
     cors: Arc<ArcSwap<Cors>>,
-    port: Port,
-    links: Links,
-    whip: Whip,
+    webrtc: Webrtc,
     admin: Admin,
     listeners: Listeners,
     certificate: Certificate,
@@ -185,11 +183,7 @@ impl Daemon {
         let cors = Arc::new(ArcSwap::from_pointee(Cors::new(&config.http.cors_origins)));
         let blocked = config.http.max_blocked_requests;
         let public = Public::new(directory.clone(), Arc::clone(&cors), blocked, metrics.clone());
-        let port = Port::new(settings::webrtc(&config), settings::tally(&metrics))?;
-        let most = config.webrtc.max_sessions;
-        let links = Links::default();
-        let web = (Arc::clone(&cors), Arc::clone(&links));
-        let whip = Whip::new(desk.clone(), port.clone(), web, most, tasks.clone(), stop.clone());
+        let webrtc = Webrtc::new(&desk, &config, &cors, (tasks.clone(), stop.clone()))?;
         let starting = Readiness { missing: vec!["the listeners are not open yet".into()] };
         let (ready, readiness) = watch::channel(starting);
         let last_reload = Arc::new(ArcSwapOption::empty());
@@ -211,9 +205,7 @@ impl Daemon {
             slate,
             public,
             cors,
-            port,
-            links,
-            whip,
+            webrtc,
             admin,
             listeners,
             certificate,

@@ -142,12 +142,9 @@ impl Daemon {
             }
             Step::SetPulls => self.pulls.configure(&settings::sources(config)),
             Step::SetCors => self.cors.store(Arc::new(Cors::new(&config.http.cors_origins))),
-            Step::SetWebrtc => {
-                self.port.set_terms(settings::webrtc(config));
-                self.links.store(Arc::new(settings::links(config)));
-            }
+            Step::SetWebrtc => self.webrtc.set(config),
             Step::BindWebrtc(_) => {
-                let port = self.port.clone();
+                let port = self.webrtc.port.clone();
                 let socket = sockets.webrtc.take().map(|sockets| (sockets.address(), sockets));
                 self.listeners.set_any(Door::Webrtc, socket, |sockets, close, stop| {
                     rtc::listen(sockets, port, close, stop)
@@ -178,17 +175,11 @@ impl Daemon {
                     connections: config.http.max_connections,
                     gauge: self.admin.metrics.http_connections.clone(),
                 };
-                let (public, whip) = (self.public.clone(), self.whip.clone());
+                let (public, webrtc) = (self.public.clone(), self.webrtc.clone());
                 self.listeners.set(Door::Http, sockets.http.take(), |socket, close, stop| {
                     listener::serve(socket, limits, close, stop, move |request| {
-                        let (public, whip) = (public.clone(), whip.clone());
-                        async move {
-                            if whip.takes(request.uri().path()) {
-                                whip.answer(request).await
-                            } else {
-                                public.answer(request).await
-                            }
-                        }
+                        let (public, webrtc) = (public.clone(), webrtc.clone());
+                        async move { webrtc.answer(&public, request).await }
                     })
                 });
             }

@@ -2,6 +2,7 @@
 //! formats announced, the doctor shown all of it. A damaged unit is dropped and counted; only what cannot be carried at
 //! all ends the session.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -85,6 +86,8 @@ pub(super) struct Tracks {
     all_in_band: bool,
     /// Opus is encoded as AAC: some players do not decode it in a playlist.
     encodes_opus: bool,
+    /// The first sound as it comes, for those who play it as it is, where players are given another made of it.
+    beside: Option<Arc<Format>>,
 }
 
 impl Tracks {
@@ -112,6 +115,7 @@ impl Tracks {
             frame_rate: None,
             all_in_band: clock == Clock::MPEG_TS,
             encodes_opus: false,
+            beside: None,
         }
     }
 
@@ -231,7 +235,14 @@ impl Tracks {
         };
         match &sound.way {
             Way::Stream => publisher.sound(number, unit, arrived),
-            Way::Encoder(encoder) => encoder.push(unit, publisher),
+            Way::Encoder(encoder) => {
+                if number == 0
+                    && let Some(beside) = &self.beside
+                {
+                    publisher.beside(Arc::clone(beside), unit.clone());
+                }
+                encoder.push(unit, publisher);
+            }
             Way::Nowhere => {}
         }
         Some(stamp.dts)
@@ -255,6 +266,7 @@ impl Tracks {
         tracing::info!(stream = %self.stream, number, codec, rate = sample_rate, channels, "audio");
         if number == 0 {
             self.checkup.audio_format(&format);
+            self.beside = (format.codec == "opus").then(|| Arc::new(Format::Audio(format.clone())));
         }
         let way = match (before, &self.workers) {
             _ if self.is_played(&format) => {

@@ -70,6 +70,14 @@ impl Stream {
                 }
                 Outcome::default()
             }
+            Input::Beside(mut tapped) => {
+                if through {
+                    tapped.unit.dts += feed.offset();
+                    tapped.unit.pts += feed.offset();
+                    self.run.tap.beside(tapped);
+                }
+                Outcome::default()
+            }
             Input::Voices(voices) => {
                 let outcome = if through { self.run.voices(&voices) } else { Outcome::default() };
                 if let Some(feed) = self.slot(role) {

@@ -65,6 +65,11 @@ impl StreamHandle {
         self.tap.listen()
     }
 
+    /// What its publisher gives beside its renditions: sound as it was sent, where that is encoded anew for players.
+    pub fn beside(&self) -> broadcast::Receiver<Tapped> {
+        self.tap.listen_beside()
+    }
+
     /// Where it is sent on to.
     pub fn pushes(&self) -> Arc<Vec<Arc<PushState>>> {
         self.pushes.load_full()

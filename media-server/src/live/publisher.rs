@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::snapshot::{Counters, SessionInfo};
 use super::sound::Voice;
+use super::tap::Tapped;
 use super::timed::Timed;
 use std::sync::Arc;
 
@@ -65,6 +66,7 @@ pub(super) enum Input {
     Unit { track: Track, unit: AccessUnit, arrived: Instant },
     Expect(Expect),
     Timed(Timed),
+    Beside(Tapped),
     Voices(Vec<Voice>),
 }
 
@@ -165,6 +167,11 @@ impl Publisher {
     /// What it says beside its media.
     pub fn timed(&mut self, timed: Timed) {
         self.send(Input::Timed(timed));
+    }
+
+    /// A frame of its first sound as it was sent, where players are given another made of it.
+    pub fn beside(&mut self, format: Arc<Format>, unit: AccessUnit) {
+        self.send(Input::Beside(Tapped { sound: 0, language: None, format, unit }));
     }
 
     /// How a track decodes from its next unit on.

@@ -2,12 +2,15 @@
 //! at most once a view and shared by every viewer.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use media::{AccessUnit, Format, Language, packager::Packager, playlist::MediaPlaylist, playlist::Report};
+use media::{
+    AccessUnit, Format, Language, Timestamp, packager::Packager, playlist::MediaPlaylist, playlist::Report,
+};
 use tokio::sync::{broadcast, watch};
 
 use super::run::Outcome;
@@ -81,9 +84,15 @@ pub struct Rendition {
     pub passthrough: bool,
     view: watch::Receiver<Arc<View>>,
     units: Arc<OnceLock<broadcast::Sender<Tapped>>>,
+    reorders: Arc<AtomicBool>,
 }
 
 impl Rendition {
+    /// It has pictures that are shown in another order than they are decoded in (B-frames).
+    pub fn reorders(&self) -> bool {
+        self.reorders.load(Ordering::Relaxed)
+    }
+
     /// Its units from now on. Nobody is waited for: who is slow loses units, and learns how many. It closes when the
     /// rendition is gone, or replaced by another one of its name.
     pub fn listen(&self) -> broadcast::Receiver<Tapped> {
@@ -110,6 +119,8 @@ pub(super) struct Track {
     /// When what is shown was there to be fetched. Whoever waits for it is woken after that.
     pub(super) shown_at: Instant,
     views: watch::Sender<Arc<View>>,
+    /// Presentation time of the last unit.
+    shown_last: Timestamp,
     /// The format that listeners share.
     shared: Option<Arc<Format>>,
 }
@@ -133,8 +144,17 @@ impl Track {
             passthrough,
             view,
             units: Arc::default(),
+            reorders: Arc::default(),
         };
-        Self { packager, rendition, published: false, shown_at: Instant::now(), views, shared: None }
+        Self {
+            packager,
+            rendition,
+            published: false,
+            shown_last: Timestamp::ZERO,
+            shown_at: Instant::now(),
+            views,
+            shared: None,
+        }
     }
 
     /// Closes what is open and shows it.
@@ -150,6 +170,9 @@ impl Track {
 
     /// Takes a unit in. True: something became available.
     pub(super) fn take(&mut self, unit: AccessUnit) -> bool {
+        if unit.pts < std::mem::replace(&mut self.shown_last, unit.pts) {
+            self.rendition.reorders.store(true, Ordering::Relaxed);
+        }
         if let Some(units) = self.rendition.units.get().filter(|units| units.receiver_count() > 0) {
             let format = self.shared.get_or_insert_with(|| Arc::new(self.rendition.format.clone()));
             // Nobody may be left meanwhile.

@@ -28,6 +28,8 @@ pub struct Tapped {
 #[derive(Clone, Debug)]
 pub(super) struct Tap {
     listeners: broadcast::Sender<Tapped>,
+    /// Of what is beside the renditions.
+    beside: broadcast::Sender<Tapped>,
     video: Option<Arc<Format>>,
     /// By the sound.
     audio: [Option<Arc<Format>>; sound::MOST],
@@ -35,7 +37,17 @@ pub(super) struct Tap {
 
 impl Tap {
     pub(super) fn new() -> Self {
-        Self { listeners: broadcast::Sender::new(WAITING), video: None, audio: Default::default() }
+        let (listeners, beside) = (broadcast::Sender::new(WAITING), broadcast::Sender::new(WAITING));
+        Self { listeners, beside, video: None, audio: Default::default() }
+    }
+
+    pub(super) fn listen_beside(&self) -> broadcast::Receiver<Tapped> {
+        self.beside.subscribe()
+    }
+
+    pub(super) fn beside(&self, tapped: Tapped) {
+        // Nobody may be there.
+        let _heard = self.beside.send(tapped).is_ok();
     }
 
     pub(super) fn listen(&self) -> broadcast::Receiver<Tapped> {

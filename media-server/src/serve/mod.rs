@@ -1,10 +1,12 @@
-//! The way out: HTTP/1.1 and h2c, and transport streams for whoever takes them elsewhere. A viewer costs the stream nothing.
+//! The way out: HTTP/1.1 and h2c, WebRTC, and transport streams for whoever takes them elsewhere. A viewer costs the stream nothing.
 
 mod directives;
 mod feeds;
 mod hls;
+mod whep;
 
 pub use feeds::Feeds;
+pub use whep::Whep;
 
 use std::sync::Arc;
 

@@ -19,6 +19,7 @@ pub mod amf0;
 pub mod flv;
 pub mod reach;
 pub mod rtmp;
+pub mod rtp;
 pub mod sdp;
 pub mod srt;
 pub mod stun;

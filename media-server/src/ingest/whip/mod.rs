@@ -66,8 +66,7 @@ impl Whip {
         port: Port,
         (cors, links): (Arc<ArcSwap<Cors>>, Links),
         most: usize,
-        tasks: TaskTracker,
-        stop: CancellationToken,
+        (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
         let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { desk, port, endpoint: Endpoint::new("/whip", cors, links), permits, tasks, stop }

@@ -1,0 +1,63 @@
+//! WHIP and WHEP, and the port that they share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::settings;
+use crate::config::Config;
+use crate::ingest::Desk;
+use crate::ingest::whip::Whip;
+use crate::serve::{Public, Whep};
+use crate::signalling::Links;
+use crate::transport::rtc::{OpenError, Port};
+use crate::web::body::Body;
+use crate::web::respond::Cors;
+
+/// See the module. Clones share it.
+#[derive(Clone)]
+pub(super) struct Webrtc {
+    pub(super) port: Port,
+    links: Links,
+    whip: Whip,
+    whep: Whep,
+}
+
+impl Webrtc {
+    pub(super) fn new(
+        desk: &Desk,
+        config: &Config,
+        cors: &Arc<ArcSwap<Cors>>,
+        lives: (TaskTracker, CancellationToken),
+    ) -> Result<Self, OpenError> {
+        let metrics = &desk.metrics;
+        let port = Port::new(settings::webrtc(config), settings::tally(metrics))?;
+        let (links, most) = (Links::default(), config.webrtc.max_sessions);
+        let web = (Arc::clone(cors), Arc::clone(&links));
+        let whip = Whip::new(desk.clone(), port.clone(), web.clone(), most, lives.clone());
+        let whep = Whep::new(desk.directory.clone(), port.clone(), web, most, metrics.clone(), lives);
+        Ok(Self { port, links, whip, whep })
+    }
+
+    /// From the next session on.
+    pub(super) fn set(&self, config: &Config) {
+        self.port.set_terms(settings::webrtc(config));
+        self.links.store(Arc::new(settings::links(config)));
+    }
+
+    /// Answers a request: what is neither's is `public`'s.
+    pub(super) async fn answer(&self, public: &Public, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        if self.whip.takes(path) {
+            self.whip.answer(request).await
+        } else if self.whep.takes(path) {
+            self.whep.answer(request).await
+        } else {
+            public.answer(request).await
+        }
+    }
+}

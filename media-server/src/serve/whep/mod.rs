@@ -1,0 +1,109 @@
+//! WHEP (draft-ietf-wish-whep): viewers by WebRTC, a few tenths of a second behind. A stream's pictures and sound are made into
+//! packets once (`packets`); a session (`session`) numbers and encrypts them for its viewer.
+
+mod packets;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response, StatusCode};
+use str0m::RtcConfig;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::live::Directory;
+use crate::metrics::{Metrics, Outcome};
+use crate::signalling::{self, Endpoint, Links, Posted, Readable, Refused, Start, answers};
+use crate::transport::rtc::{Opened, Port};
+use crate::web::body::Body;
+use crate::web::respond::{Cors, problem};
+use packets::{NoPackets, PacketFeeds};
+use session::Session;
+
+/// A stream that is fetched when it is wanted is there by then.
+const FETCHED: Duration = Duration::from_secs(8);
+
+/// The WHEP endpoint. Clones share it.
+#[derive(Clone)]
+pub struct Whep {
+    feeds: PacketFeeds,
+    port: Port,
+    endpoint: Endpoint,
+    permits: Arc<Semaphore>,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+fn config() -> RtcConfig {
+    RtcConfig::new()
+        .set_rtp_mode(true)
+        .clear_codecs()
+        .enable_opus(true, false)
+        .enable_h264(true)
+        .set_stats_interval(None)
+}
+
+impl Whep {
+    /// Viewers of the streams of `directory` come by `port`, `most` at a time, and live in `tasks` until `stop`.
+    pub fn new(
+        directory: Directory,
+        port: Port,
+        (cors, links): (Arc<ArcSwap<Cors>>, Links),
+        most: usize,
+        metrics: Metrics,
+        (tasks, stop): (TaskTracker, CancellationToken),
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        let feeds = PacketFeeds::new(directory, tasks.clone(), stop.clone());
+        Self { feeds, port, endpoint: Endpoint::new("/whep", cors, links), permits, metrics, tasks, stop }
+    }
+
+    /// Whether a request is WHEP's.
+    pub fn takes(&self, path: &str) -> bool {
+        self.endpoint.takes(path)
+    }
+
+    /// Answers one request.
+    pub async fn answer<B: Readable>(&self, request: Request<B>) -> Response<Body> {
+        // A stream's name may look like a session's: offers are posted to streams, and nothing else is.
+        let to_stream = request.method() == http::Method::POST;
+        let is_session = |rest: &str| !to_stream && signalling::is_id(rest);
+        self.endpoint.answer(request, is_session, |posted| self.open(posted)).await
+    }
+
+    async fn open(&self, posted: Posted) -> Result<(Opened, Start), Refused> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| answers::busy("[webrtc] max_sessions is reached"))?;
+        let rung = posted.query.iter().find(|(name, _)| name == "rung").map(|(_, rung)| rung.as_str());
+        let taken = tokio::time::timeout(FETCHED, self.feeds.take(&posted.rest, rung)).await;
+        let feed = taken.unwrap_or(Err(NoPackets::Starting)).map_err(|none| unplayable(&none))?;
+        let opened = self.port.open(config(), &posted.offer, posted.local);
+        let opened = opened.map_err(|error| answers::unopened(&error))?;
+        let (metrics, tasks, stop) = (self.metrics.clone(), self.tasks.clone(), self.stop.child_token());
+        let start: Start = Box::new(move |peer, door| {
+            let session = Session::new(peer, feed);
+            tasks.spawn(async move {
+                let _permit = permit;
+                metrics.webrtc_viewers.inc();
+                let outcome = Box::pin(session.run(door, stop)).await;
+                metrics.webrtc_viewers.dec();
+                metrics.webrtc_closed.get_or_create(&Outcome { outcome }).inc();
+            });
+        });
+        Ok((opened, start))
+    }
+}
+
+fn unplayable(none: &NoPackets) -> Refused {
+    let (status, slug) = match none {
+        NoPackets::Stream => (StatusCode::NOT_FOUND, "no-stream"),
+        NoPackets::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        NoPackets::Rung(_) => (StatusCode::NOT_FOUND, "no-rung"),
+        NoPackets::Codec => (StatusCode::CONFLICT, "not-playable"),
+    };
+    problem(status, slug, &none.to_string()).into()
+}

@@ -1,0 +1,284 @@
+//! Renditions as RTP packets, made once for all viewers of a rung, and only while somebody watches.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use media::{AccessUnit, Format, Kind, Timestamp, h264};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::rtp::{self, Payload};
+
+use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped};
+
+/// Units that may wait for a viewer: some seconds.
+const WAITING: usize = 512;
+/// Bytes of a payload: with headers, extensions and the tag of encryption a packet stays below 1200.
+const LONGEST: usize = 1100;
+/// What is kept for those who join: pictures from the newest keyframe on.
+const KEPT: usize = 900;
+const KEPT_BYTES: usize = 16 << 20;
+/// Between two looks whether somebody still watches.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at a stream that is on its way.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Why there is nothing to watch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoPackets {
+    #[error("no such stream is live")]
+    Stream,
+    #[error("the stream is being fetched; try again")]
+    Starting,
+    #[error("the stream has no such rung; it has {}", .0.join(", "))]
+    Rung(Vec<String>),
+    #[error(
+        "browsers cannot play this stream by WebRTC: no rung of it is H.264 without B-frames; watch it by LL-HLS, or turn B-frames off in the encoder"
+    )]
+    Codec,
+}
+
+/// One access unit, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Packets {
+    pub(super) kind: Kind,
+    /// On the track's RTP clock.
+    pub(super) time: u32,
+    /// When it belongs, on the clock that sender reports go by.
+    pub(super) wall: Instant,
+    pub(super) keyframe: bool,
+    pub(super) payloads: Vec<Payload>,
+}
+
+/// A feed as a viewer holds it.
+pub(super) struct Feed {
+    /// The pictures from the newest keyframe on: a viewer who begins with them sees the present at once.
+    pub(super) joined: Vec<Arc<Packets>>,
+    pub(super) next: broadcast::Receiver<Arc<Packets>>,
+}
+
+/// Stream and rung.
+type Key = (Arc<str>, Arc<str>);
+
+#[derive(Debug)]
+struct Kept {
+    pictures: VecDeque<Arc<Packets>>,
+    bytes: usize,
+    out: broadcast::Sender<Arc<Packets>>,
+}
+
+type Shared = Arc<Mutex<Kept>>;
+
+/// Every feed that somebody watches. Clones share them.
+#[derive(Clone)]
+pub(super) struct PacketFeeds {
+    directory: Directory,
+    taken: Arc<Mutex<HashMap<Key, Shared>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kept {
+    fn add(&mut self, packets: Arc<Packets>) {
+        if packets.kind == Kind::Video {
+            let size: usize = packets.payloads.iter().map(|payload| payload.len()).sum();
+            if packets.keyframe || self.pictures.len() >= KEPT || self.bytes.saturating_add(size) > KEPT_BYTES
+            {
+                self.pictures.clear();
+                self.bytes = 0;
+            }
+            if packets.keyframe || !self.pictures.is_empty() {
+                self.bytes = self.bytes.saturating_add(size);
+                self.pictures.push_back(Arc::clone(&packets));
+            }
+        }
+        // Nobody may be left meanwhile.
+        let _heard = self.out.send(packets).is_ok();
+    }
+}
+
+fn join(shared: &Shared) -> Feed {
+    let kept = lock(shared);
+    Feed { joined: kept.pictures.iter().cloned().collect(), next: kept.out.subscribe() }
+}
+
+impl PacketFeeds {
+    /// None yet. Their tasks live in `tasks` and end with `stop`.
+    pub(super) fn new(directory: Directory, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { directory, taken: Arc::default(), tasks, stop }
+    }
+
+    /// A stream's rung by its name, its best one that browsers play where none is named. Waits for one that is fetched.
+    pub(super) async fn take(&self, stream: &str, rung: Option<&str>) -> Result<Feed, NoPackets> {
+        loop {
+            let fetched = self.directory.wants().want(stream).is_some();
+            let handle = self.directory.get(stream).filter(|it| it.snapshot().phase != Phase::Ended);
+            let Some(handle) = handle.filter(|it| !fetched || !it.snapshot().video.is_empty()) else {
+                if !fetched {
+                    return Err(NoPackets::Stream);
+                }
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            };
+            return self.of(&handle, rung);
+        }
+    }
+
+    fn of(&self, handle: &StreamHandle, rung: Option<&str>) -> Result<Feed, NoPackets> {
+        let snapshot = handle.snapshot();
+        let rendition = find(&snapshot, rung)?;
+        let key = (Arc::clone(&snapshot.name), Arc::clone(&rendition.name));
+        let mut feeds = lock(&self.taken);
+        if let Some(shared) = feeds.get(&key) {
+            return Ok(join(shared));
+        }
+        let out = broadcast::Sender::new(WAITING);
+        let shared: Shared = Arc::new(Mutex::new(Kept { pictures: VecDeque::new(), bytes: 0, out }));
+        feeds.insert(key.clone(), Arc::clone(&shared));
+        let feed = join(&shared);
+        let (all, stop, handle) = (self.clone(), self.stop.clone(), handle.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = write(&handle, &key, &shared, || all.is_over(&key)) => {}
+            }
+            // Viewers who hold the last of it see it close.
+            let mut feeds = lock(&all.taken);
+            if feeds.get(&key).is_some_and(|known| Arc::ptr_eq(known, &shared)) {
+                feeds.remove(&key);
+            }
+        });
+        Ok(feed)
+    }
+
+    /// Nobody watches any more: from here on it is not found.
+    fn is_over(&self, key: &Key) -> bool {
+        let mut feeds = lock(&self.taken);
+        let over = feeds.get(key).is_none_or(|shared| lock(shared).out.receiver_count() == 0);
+        if over {
+            feeds.remove(key);
+        }
+        over
+    }
+}
+
+/// What browsers play: H.264 whose pictures are shown as they come.
+fn is_played(rendition: &Rendition) -> bool {
+    !rendition.reorders()
+        && matches!(&rendition.format, Format::Video(video) if video.codec.starts_with("avc1."))
+}
+
+fn find<'a>(snapshot: &'a Snapshot, rung: Option<&str>) -> Result<&'a Rendition, NoPackets> {
+    match rung.filter(|rung| !rung.is_empty()) {
+        Some(name) => {
+            let names = || snapshot.video.iter().map(|video| video.name.to_string()).collect();
+            let found = snapshot.video.iter().find(|video| *video.name == *name);
+            found
+                .ok_or_else(|| NoPackets::Rung(names()))
+                .and_then(|it| if is_played(it) { Ok(it) } else { Err(NoPackets::Codec) })
+        }
+        None if snapshot.video.is_empty() => Err(NoPackets::Stream),
+        None => snapshot.video.iter().find(|it| is_played(it)).ok_or(NoPackets::Codec),
+    }
+}
+
+/// The clocks of a feed: one moment for all of its tracks.
+struct Clocks {
+    zero: Option<(Timestamp, Instant)>,
+}
+
+impl Clocks {
+    fn packets(&mut self, kind: Kind, unit: &AccessUnit, payloads: Vec<Payload>) -> Packets {
+        let rate = if kind == Kind::Video { 90_000 } else { 48_000 };
+        let (first, at) = *self.zero.get_or_insert_with(|| (unit.pts, Instant::now()));
+        let since = (unit.pts - first).flicks();
+        let nanos = Duration::from_nanos(since.unsigned_abs().saturating_mul(1_000) / 705_600);
+        let wall = if since < 0 { at.checked_sub(nanos) } else { at.checked_add(nanos) };
+        let time = unit.pts.since_zero().ticks(rate) as u32;
+        Packets { kind, time, wall: wall.unwrap_or(at), keyframe: unit.keyframe, payloads }
+    }
+}
+
+/// The parameter sets of a format, as long as it is the same.
+#[derive(Default)]
+struct Sets {
+    of: Option<Arc<Format>>,
+    sets: Vec<Bytes>,
+}
+
+impl Sets {
+    fn of(&mut self, format: &Arc<Format>) -> &[Bytes] {
+        if self.of.as_ref().is_none_or(|known| !Arc::ptr_eq(known, format)) {
+            self.of = Some(Arc::clone(format));
+            self.sets = match &**format {
+                Format::Video(video) => h264::Config::parse(&video.config)
+                    .map(|config| config.sps.into_iter().chain(config.pps).collect())
+                    .unwrap_or_default(),
+                Format::Audio(_) => Vec::new(),
+            };
+        }
+        &self.sets
+    }
+}
+
+/// Writes a rung until its stream is over, or nobody watches.
+async fn write(handle: &StreamHandle, key: &Key, shared: &Shared, is_over: impl Fn() -> bool) {
+    let mut snapshots = handle.watch();
+    let mut sound = handle.beside();
+    let (mut clocks, mut sets) = (Clocks { zero: None }, Sets::default());
+    let listen =
+        |snapshot: &Snapshot| snapshot.video.iter().find(|video| video.name == key.1).map(Rendition::listen);
+    let mut video = listen(&snapshots.borrow_and_update());
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        let pictures = async {
+            match &mut video {
+                Some(video) => video.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let packets = tokio::select! {
+            heard = pictures => match heard {
+                Ok(Tapped { format, unit, .. }) => {
+                    let sets = if unit.keyframe { sets.of(&format) } else { &[] };
+                    clocks.packets(Kind::Video, &unit, rtp::h264(&unit.payload, sets, LONGEST))
+                }
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => {
+                    video = None;
+                    continue;
+                }
+            },
+            heard = sound.recv() => match heard {
+                Ok(Tapped { unit, .. }) => {
+                    clocks.packets(Kind::Audio, &unit, vec![Payload::from(&unit.payload[..])])
+                }
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            },
+            changed = snapshots.changed() => {
+                let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                if changed.is_err() || snapshot.phase == Phase::Ended {
+                    return;
+                }
+                if video.is_none() {
+                    video = listen(&snapshot);
+                }
+                continue;
+            }
+            _ = look.tick() => {
+                if is_over() {
+                    return;
+                }
+                continue;
+            }
+        };
+        lock(shared).add(Arc::new(packets));
+    }
+}
