@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use http::Method;
 use weir_tests::{
+    bench::proc,
     lossy_path::{LossyPath, Path},
     publisher::{Ffmpeg, Source, Whip, webrtc, whip::Wish},
     wait,
@@ -74,8 +75,14 @@ async fn who_asks_for_what_is_not_there_is_told() -> Result<()> {
     let sdp = (http::header::CONTENT_TYPE, "application/sdp");
     let ask = async |place: &str| {
         let url = format!("{}/whep/{place}", world.media.http);
-        let answer =
-            webrtc::call(&world.client, Method::POST, &url, &[sdp.clone()], &offer.to_sdp_string()).await?;
+        let answer = webrtc::call(
+            &world.client,
+            Method::POST,
+            &url,
+            std::slice::from_ref(&sdp),
+            &offer.to_sdp_string(),
+        )
+        .await?;
         anyhow::Ok((answer.status.as_u16(), answer.text()))
     };
     assert_eq!(ask("nobody").await?.0, 404);
@@ -90,15 +97,22 @@ async fn who_asks_for_what_is_not_there_is_told() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_that_come_by_rtmp_are_seen_too() -> Result<()> {
+async fn what_comes_by_rtmp_is_seen_and_heard_too() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("desk"))?;
     world.media.playlist("desk", SOON).await?;
     let viewer = Whep::play(&world.media.http, "desk", None).await?;
     println!("first picture after {:.0} ms", viewer.first().await?);
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let video = viewer.inbound("video").await?;
-    println!("{video}");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let (video, audio) = (viewer.inbound("video").await?, viewer.inbound("audio").await?);
+    println!("{video}\n{audio}");
+    // ffmpeg sends AAC: it is encoded as Opus as long as somebody watches.
+    assert!(audio["totalAudioEnergy"].as_f64().is_some_and(|energy| energy > 0.001), "{audio}");
+    let daemon = world.media.program.pid().context("ended")?;
+    assert_eq!(proc::children(daemon)?.len(), 1, "an encoder");
+    viewer.browser.run("window.__whep.connection.close()", Vec::new()).await?;
+    wait::until("no encoder", SOON, || async { Ok(proc::children(daemon)?.is_empty().then_some(())) })
+        .await?;
     assert!(video["framesDecoded"].as_u64().is_some_and(|decoded| decoded > 60), "{video}");
     assert_eq!(video["framesDropped"], 0, "{video}");
     Ok(())

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use media::AccessUnit;
+use media::{AccessUnit, AudioFormat};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ingest::{SoundFactory, SoundRequest};
 use crate::live::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
-use crate::transcode::{self, Limits, RungSpec, SoundCodec, SoundSpec, TranscodeSpec, Transcoder, Workers};
+use crate::serve::OpusFactory;
+use crate::transcode::{
+    self, Hearer, Limits, RungSpec, SoundCodec, SoundSpec, TranscodeSpec, Transcoder, Workers,
+};
 
 /// Dropped, it lets its worker finish what it was given, and then end.
 struct Sink {
@@ -55,6 +58,9 @@ impl Spare {
     }
 }
 
+/// Bits a second of sound for players by WebRTC.
+const OPUS_BITRATE: u32 = 128_000;
+
 /// Encodes sound that players do not decode, each in a worker `program transcode-worker` of its own, until `stop`.
 pub(super) fn sounds(program: PathBuf, tasks: TaskTracker, stop: CancellationToken) -> SoundFactory {
     let workers = Workers::new(program);
@@ -69,8 +75,28 @@ pub(super) fn sounds(program: PathBuf, tasks: TaskTracker, stop: CancellationTok
             _ => SoundCodec::MpegAudio(3),
         };
         let (sample_rate, channels) = (format.sample_rate, format.channels);
-        let spec = SoundSpec { stream, codec, sample_rate, channels, bitrate };
-        let (frames, job) = transcode::encode_sound(workers.clone(), spec, inlet, stop.child_token());
+        let spec = SoundSpec { stream, codec, config: Vec::new(), sample_rate, channels, bitrate };
+        let hearer = Hearer::Stream(inlet);
+        let (frames, job) = transcode::encode_sound(workers.clone(), spec, hearer, stop.child_token());
+        tasks.spawn(job);
+        frames
+    })
+}
+
+/// Encodes AAC as Opus for players by WebRTC, each stream in a worker of its own, until `stop`.
+pub(super) fn opus(program: PathBuf, tasks: TaskTracker, stop: CancellationToken) -> OpusFactory {
+    let workers = Workers::new(program);
+    Arc::new(move |stream: &str, format: &AudioFormat, units| {
+        let spec = SoundSpec {
+            stream: stream.to_owned(),
+            codec: SoundCodec::Aac,
+            config: format.config.to_vec(),
+            sample_rate: format.sample_rate,
+            channels: format.channels,
+            bitrate: OPUS_BITRATE,
+        };
+        let hearer = Hearer::Packets(units);
+        let (frames, job) = transcode::encode_sound(workers.clone(), spec, hearer, stop.child_token());
         tasks.spawn(job);
         frames
     })

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::settings;
+use super::{encoder, settings};
 use crate::config::Config;
 use crate::ingest::Desk;
 use crate::ingest::whip::Whip;
@@ -39,7 +39,9 @@ impl Webrtc {
         let (links, most) = (Links::default(), config.webrtc.max_sessions);
         let web = (Arc::clone(cors), Arc::clone(&links));
         let whip = Whip::new(desk.clone(), port.clone(), web.clone(), most, lives.clone());
-        let whep = Whep::new(desk.directory.clone(), port.clone(), web, most, metrics.clone(), lives);
+        let (tasks, stop) = lives.clone();
+        let streams = (desk.directory.clone(), encoder::opus(desk.program.clone(), tasks, stop));
+        let whep = Whep::new(streams, port.clone(), web, most, metrics.clone(), lives);
         Ok(Self { port, links, whip, whep })
     }
 

@@ -23,7 +23,7 @@ pub use crate::live::RungEvent;
 pub use journal::Overrun;
 pub use remux::remux_main;
 pub use slate::{SlateError, make_slate};
-pub use sound::encode_sound;
+pub use sound::{Hearer, encode_sound};
 pub use spec::{InvalidSpec, Limits, PRESETS, RungSpec, SlateSpec, SoundCodec, SoundSpec, TranscodeSpec};
 pub use supervisor::{Stats, Transcoder, start};
 pub use worker::worker_main;

@@ -8,10 +8,11 @@ use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use media::{AccessUnit, Span, Timestamp, aac};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -56,16 +57,55 @@ enum Fault {
     Unwanted,
 }
 
-/// Encodes what is sent to the sender, and gives it to `inlet`; the task, which the caller spawns, ends when the sender is
+/// Who is given what was encoded.
+pub enum Hearer {
+    /// A stream, as one of its publisher's sounds: AAC.
+    Stream(Inlet),
+    /// Whoever plays it by WebRTC: Opus.
+    Packets(mpsc::Sender<AccessUnit>),
+}
+
+impl Hearer {
+    /// False: nobody hears it any more.
+    fn format(&self, config: &Bytes) -> Result<bool, aac::AacError> {
+        match self {
+            Self::Stream(inlet) => Ok(inlet.format(aac::format(&aac::canonical(config))?)),
+            Self::Packets(_) => Ok(true),
+        }
+    }
+
+    fn frame(&self, unit: AccessUnit) -> bool {
+        match self {
+            Self::Stream(inlet) => inlet.frame(unit),
+            // Who is too slow misses it.
+            Self::Packets(units) => !matches!(units.try_send(unit), Err(TrySendError::Closed(_))),
+        }
+    }
+
+    fn dropped(&self) {
+        if let Self::Stream(inlet) = self {
+            inlet.dropped();
+        }
+    }
+
+    async fn closed(&self) {
+        match self {
+            Self::Stream(inlet) => inlet.closed().await,
+            Self::Packets(units) => units.closed().await,
+        }
+    }
+}
+
+/// Encodes what is sent to the sender, and gives it to `hearer`; the task, which the caller spawns, ends when the sender is
 /// dropped and all has come out, when the stream is gone, or with `stop`.
 pub fn encode_sound(
     workers: Workers,
     spec: SoundSpec,
-    inlet: Inlet,
+    hearer: Hearer,
     stop: CancellationToken,
 ) -> (mpsc::Sender<AccessUnit>, impl Future<Output = ()> + Send + use<>) {
     let (sender, frames) = mpsc::channel(WAITING);
-    let job = Job { workers, spec, inlet, journal: Mutex::default(), fed: Notify::new() };
+    let job = Job { workers, spec, hearer, journal: Mutex::default(), fed: Notify::new() };
     (sender, async move {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -77,7 +117,7 @@ pub fn encode_sound(
 struct Job {
     workers: Workers,
     spec: SoundSpec,
-    inlet: Inlet,
+    hearer: Hearer,
     journal: Mutex<Journal>,
     fed: Notify,
 }
@@ -150,7 +190,7 @@ impl Job {
         let intake = async {
             while let Some(frame) = frames.recv().await {
                 if !self.journal().add(frame) {
-                    self.inlet.dropped();
+                    self.hearer.dropped();
                 }
                 self.fed.notify_one();
             }
@@ -161,7 +201,7 @@ impl Job {
         };
         tokio::select! {
             () = intake => {}
-            () = self.inlet.closed() => {}
+            () = self.hearer.closed() => {}
             () = self.attempts() => {}
         }
     }
@@ -248,19 +288,18 @@ impl Job {
                 match FromWorker::decode(kind, body)? {
                     FromWorker::Ready => ready = true,
                     FromWorker::Sound { config } => {
-                        let format = aac::format(&aac::canonical(&config));
-                        let format = format.map_err(|error| Fault::Said(error.to_string()))?;
-                        if !self.inlet.format(format) {
+                        let heard = self.hearer.format(&config);
+                        if !heard.map_err(|error| Fault::Said(error.to_string()))? {
                             return Err(Fault::Unwanted);
                         }
                     }
                     FromWorker::Unit { unit, .. } => {
-                        let unit = grid.place(unit, self.spec.sample_rate);
+                        let unit = grid.place(unit, self.spec.made_rate());
                         let new =
                             self.journal().delivered.is_none_or(|end| unit.pts + unit.duration.half() >= end);
                         if new {
                             self.journal().settle(unit.pts + unit.duration, Instant::now());
-                            if !self.inlet.frame(unit) {
+                            if !self.hearer.frame(unit) {
                                 return Err(Fault::Unwanted);
                             }
                         }

@@ -77,13 +77,15 @@ pub struct SlateSpec {
     pub file_bytes: usize,
 }
 
-/// A sound to be encoded as AAC-LC.
+/// A sound to be encoded: AAC as Opus, for players by WebRTC; all else as AAC-LC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoundSpec {
     /// The stream's public name, for logs.
     pub stream: String,
     /// How it is coded now.
     pub codec: SoundCodec,
+    /// AudioSpecificConfig of AAC, empty of others.
+    pub config: Vec<u8>,
     /// Samples a second.
     pub sample_rate: u32,
     /// Channels of the source; two at most are encoded.
@@ -92,7 +94,7 @@ pub struct SoundSpec {
     pub bitrate: u32,
 }
 
-/// Sound that players do not decode.
+/// Sound that some players do not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SoundCodec {
     /// MPEG audio by its layer, 1 to 3.
@@ -103,6 +105,8 @@ pub enum SoundCodec {
     Eac3,
     /// Opus, as it is sent by RTP: of 48 kHz.
     Opus,
+    /// AAC without ADTS.
+    Aac,
 }
 
 impl SoundSpec {
@@ -111,10 +115,21 @@ impl SoundSpec {
         if !(8000..=96_000).contains(&self.sample_rate) || !(1..=8).contains(&self.channels) {
             return Err(InvalidSpec::Sound);
         }
-        if !(8_000..=1_000_000).contains(&self.bitrate) {
+        let most = if self.makes_opus() { 510_000 } else { 1_000_000 };
+        if !(8_000..=most).contains(&self.bitrate) {
             return Err(InvalidSpec::Bitrate("audio".into()));
         }
         Ok(())
+    }
+
+    /// Opus is made of it, and not AAC.
+    pub fn makes_opus(&self) -> bool {
+        self.codec == SoundCodec::Aac
+    }
+
+    /// Samples a second of what is made.
+    pub fn made_rate(&self) -> u32 {
+        if self.makes_opus() { 48_000 } else { self.sample_rate }
     }
 
     /// Channels that are encoded.

@@ -3,14 +3,16 @@
 
 mod packets;
 mod session;
+mod voice;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response, StatusCode};
+use media::{AccessUnit, AudioFormat};
 use str0m::RtcConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +27,11 @@ use session::Session;
 
 /// A stream that is fetched when it is wanted is there by then.
 const FETCHED: Duration = Duration::from_secs(8);
+
+/// Encodes a stream's sound (AAC of this format) as Opus: takes frames by what it answers, gives packets by what it is given,
+/// and ends when either is dropped. Given by the wiring.
+pub type OpusFactory =
+    Arc<dyn Fn(&str, &AudioFormat, mpsc::Sender<AccessUnit>) -> mpsc::Sender<AccessUnit> + Send + Sync>;
 
 /// The WHEP endpoint. Clones share it.
 #[derive(Clone)]
@@ -50,7 +57,7 @@ fn config() -> RtcConfig {
 impl Whep {
     /// Viewers of the streams of `directory` come by `port`, `most` at a time, and live in `tasks` until `stop`.
     pub fn new(
-        directory: Directory,
+        (directory, opus): (Directory, OpusFactory),
         port: Port,
         (cors, links): (Arc<ArcSwap<Cors>>, Links),
         most: usize,
@@ -58,7 +65,7 @@ impl Whep {
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
         let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        let feeds = PacketFeeds::new(directory, tasks.clone(), stop.clone());
+        let feeds = PacketFeeds::new(directory, opus, tasks.clone(), stop.clone());
         Self { feeds, port, endpoint: Endpoint::new("/whep", cors, links), permits, metrics, tasks, stop }
     }
 

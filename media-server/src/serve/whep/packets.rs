@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::rtp::{self, Payload};
 
+use super::OpusFactory;
+use super::voice::Voice;
 use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped};
 
 /// Units that may wait for a viewer: some seconds.
@@ -75,6 +77,7 @@ type Shared = Arc<Mutex<Kept>>;
 #[derive(Clone)]
 pub(super) struct PacketFeeds {
     directory: Directory,
+    opus: OpusFactory,
     taken: Arc<Mutex<HashMap<Key, Shared>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -110,8 +113,13 @@ fn join(shared: &Shared) -> Feed {
 
 impl PacketFeeds {
     /// None yet. Their tasks live in `tasks` and end with `stop`.
-    pub(super) fn new(directory: Directory, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { directory, taken: Arc::default(), tasks, stop }
+    pub(super) fn new(
+        directory: Directory,
+        opus: OpusFactory,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { directory, opus, taken: Arc::default(), tasks, stop }
     }
 
     /// A stream's rung by its name, its best one that browsers play where none is named. Waits for one that is fetched.
@@ -146,7 +154,7 @@ impl PacketFeeds {
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = write(&handle, &key, &shared, || all.is_over(&key)) => {}
+                () = write(&handle, &key, &shared, &all.opus, || all.is_over(&key)) => {}
             }
             // Viewers who hold the last of it see it close.
             let mut feeds = lock(&all.taken);
@@ -228,9 +236,15 @@ impl Sets {
 }
 
 /// Writes a rung until its stream is over, or nobody watches.
-async fn write(handle: &StreamHandle, key: &Key, shared: &Shared, is_over: impl Fn() -> bool) {
+async fn write(
+    handle: &StreamHandle,
+    key: &Key,
+    shared: &Shared,
+    opus: &OpusFactory,
+    is_over: impl Fn() -> bool,
+) {
     let mut snapshots = handle.watch();
-    let mut sound = handle.beside();
+    let mut sound = Voice::new(handle, opus);
     let (mut clocks, mut sets) = (Clocks { zero: None }, Sets::default());
     let listen =
         |snapshot: &Snapshot| snapshot.video.iter().find(|video| video.name == key.1).map(Rendition::listen);
@@ -255,12 +269,9 @@ async fn write(handle: &StreamHandle, key: &Key, shared: &Shared, is_over: impl 
                     continue;
                 }
             },
-            heard = sound.recv() => match heard {
-                Ok(Tapped { unit, .. }) => {
-                    clocks.packets(Kind::Audio, &unit, vec![Payload::from(&unit.payload[..])])
-                }
-                Err(RecvError::Lagged(_)) => continue,
-                Err(RecvError::Closed) => return,
+            heard = sound.next() => match heard {
+                Some(unit) => clocks.packets(Kind::Audio, &unit, vec![Payload::from(&unit.payload[..])]),
+                None => return,
             },
             changed = snapshots.changed() => {
                 let snapshot = Arc::clone(&snapshots.borrow_and_update());
@@ -270,6 +281,7 @@ async fn write(handle: &StreamHandle, key: &Key, shared: &Shared, is_over: impl 
                 if video.is_none() {
                     video = listen(&snapshot);
                 }
+                sound.listen(&snapshot);
                 continue;
             }
             _ = look.tick() => {

@@ -1,4 +1,4 @@
-//! Sound that players do not decode, as AAC-LC: decoder → two channels at most → encoder.
+//! Sound that players do not decode, as AAC-LC, or AAC as Opus: decoder → two channels at most → encoder.
 
 use std::sync::Arc;
 use std::thread;
@@ -20,6 +20,8 @@ use crate::transcode::spec::{SoundCodec, SoundSpec};
 /// Samples of an AAC frame, and of the encoder's own delay: it puts as many in front of the first.
 const FRAME: i64 = 1024;
 const PRIMING: i64 = 1024;
+/// Samples of an Opus frame of 20 ms.
+const OPUS_FRAME: i64 = 960;
 /// Timestamps that lead away from the count of samples are followed beyond this, nanoseconds.
 const TOLERANCE: i64 = 10_000_000;
 /// Bytes that wait inside of the worker.
@@ -84,6 +86,7 @@ fn decoder(spec: &SoundSpec) -> (gst::Caps, &'static str) {
         SoundCodec::Ac3 => ("audio/x-ac3", "avdec_ac3"),
         SoundCodec::Eac3 => ("audio/x-eac3", "avdec_eac3"),
         SoundCodec::Opus => ("audio/x-opus", "opusdec"),
+        SoundCodec::Aac => ("audio/mpeg", "avdec_aac"),
     };
     let caps = gst::Caps::builder(media)
         .field("rate", spec.sample_rate.cast_signed())
@@ -95,6 +98,10 @@ fn decoder(spec: &SoundSpec) -> (gst::Caps, &'static str) {
         }
         SoundCodec::Ac3 | SoundCodec::Eac3 => caps.field("alignment", "frame"),
         SoundCodec::Opus => caps.field("channel-mapping-family", 0_i32),
+        SoundCodec::Aac => caps
+            .field("mpegversion", 4_i32)
+            .field("stream-format", "raw")
+            .field("codec_data", gst::Buffer::from_slice(spec.config.clone())),
     };
     (caps.build(), element)
 }
@@ -118,20 +125,22 @@ fn build(
     raw.set_property(
         "caps",
         gst::Caps::builder("audio/x-raw")
-            .field("rate", spec.sample_rate.cast_signed())
+            .field("rate", spec.made_rate().cast_signed())
             .field("channels", i32::from(spec.made_channels()))
             .build(),
     );
-    let encoder = element("avenc_aac")?;
-    encoder.set_property("bitrate", i32::try_from(spec.bitrate).unwrap_or(i32::MAX));
+    let bitrate = i32::try_from(spec.bitrate).unwrap_or(i32::MAX);
+    let encoder = element(if spec.makes_opus() { "opusenc" } else { "avenc_aac" })?;
+    encoder.set_property("bitrate", bitrate);
     encoder.set_property("tolerance", TOLERANCE);
-    let (outlet, zero, rate, mut known) = (Arc::clone(outlet), Arc::clone(zero), spec.sample_rate, false);
+    let (outlet, zero, mut known) = (Arc::clone(outlet), Arc::clone(zero), spec.makes_opus());
+    let (rate, opus) = (spec.made_rate(), spec.makes_opus());
     let sink = sink(move |sample| {
         if !known && let Some(config) = config(sample) {
             known = true;
             outlet.send(&FromWorker::Sound { config }).ok()?;
         }
-        let unit = unit(sample, *zero.get()?, rate);
+        let unit = unit(sample, *zero.get()?, rate, opus);
         match unit {
             Some(unit) => outlet.send(&FromWorker::Unit { rung: 0, unit }).ok(),
             None => Some(()),
@@ -146,13 +155,14 @@ fn build(
 }
 
 /// A frame at the time at which it is heard.
-fn unit(sample: &gst::Sample, zero: Timestamp, rate: u32) -> Option<AccessUnit> {
+fn unit(sample: &gst::Sample, zero: Timestamp, rate: u32, opus: bool) -> Option<AccessUnit> {
     let buffer = sample.buffer_owned()?;
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
     let at = segment.to_running_time(buffer.pts()?)?;
     let at = i64::try_from(at.nseconds()).ok()?;
-    let pts = zero + Timestamp::from_ticks(at, 1_000_000_000).since_zero() - Span::from_ticks(PRIMING, rate);
-    let duration = Span::from_ticks(FRAME, rate);
+    let (frame, priming) = if opus { (OPUS_FRAME, 0) } else { (FRAME, PRIMING) };
+    let pts = zero + Timestamp::from_ticks(at, 1_000_000_000).since_zero() - Span::from_ticks(priming, rate);
+    let duration = Span::from_ticks(frame, rate);
     let payload = Bytes::from_owner(buffer.into_mapped_buffer_readable().ok()?);
     Some(AccessUnit { dts: pts, pts, duration, keyframe: true, payload })
 }
