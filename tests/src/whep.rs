@@ -11,6 +11,24 @@ use crate::browser::Browser;
 /// How long the first picture may take.
 const FIRST: Duration = Duration::from_secs(20);
 
+fn sorted(ages: &Value) -> Result<Vec<f64>> {
+    let mut ages: Vec<f64> = ages.as_array().context("no list")?.iter().filter_map(Value::as_f64).collect();
+    ages.sort_by(f64::total_cmp);
+    Ok(ages)
+}
+
+/// How old the pictures are that the media server's own page shows of a stream by LL-HLS, in milliseconds, once it has played for
+/// `warm`, over `long`; sorted.
+pub async fn ages_by_hls(http: &str, stream: &str, warm: Duration, long: Duration) -> Result<Vec<f64>> {
+    let browser = Browser::start().await?;
+    browser.open(&format!("{http}/live/{stream}/")).await?;
+    browser.until("document.querySelector('video')?.currentTime > 0", FIRST).await?;
+    tokio::time::sleep(warm).await;
+    browser.run(concat!(include_str!("bars.js"), include_str!("hls_ages.js")), Vec::new()).await?;
+    tokio::time::sleep(long).await;
+    sorted(&browser.value("window.__ages").await?)
+}
+
 /// A page that plays.
 pub struct Whep {
     /// Its browser.
@@ -24,7 +42,7 @@ impl Whep {
         browser.open(http).await?;
         let path = path.map_or(Value::Null, |path| json!([path.ip(), path.port()]));
         let arguments = vec![json!(format!("{http}/whep/{stream}")), json!({ "path": path })];
-        browser.run(include_str!("whep.js"), arguments).await?;
+        browser.run(concat!(include_str!("bars.js"), include_str!("whep.js")), arguments).await?;
         browser.until("window.__whep.error || window.__whep.firstFrameMs", FIRST).await?;
         let error = browser.value("window.__whep.error").await?;
         anyhow::ensure!(error.is_null(), "{error}");
@@ -38,11 +56,7 @@ impl Whep {
 
     /// How old pictures were when they were shown, in milliseconds, since the last question; sorted.
     pub async fn ages(&self) -> Result<Vec<f64>> {
-        let ages = self.browser.value("window.__whep.ages.splice(0)").await?;
-        let mut ages: Vec<f64> =
-            ages.as_array().context("no list")?.iter().filter_map(Value::as_f64).collect();
-        ages.sort_by(f64::total_cmp);
-        Ok(ages)
+        sorted(&self.browser.value("window.__whep.ages.splice(0)").await?)
     }
 
     /// What its connection counts of what it receives: `video` or `audio`.

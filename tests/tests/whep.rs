@@ -9,7 +9,7 @@ use weir_tests::{
     lossy_path::{LossyPath, Path},
     publisher::{Ffmpeg, Source, Whip, webrtc, whip::Wish},
     wait,
-    whep::Whep,
+    whep::{Whep, ages_by_hls},
     world::Plan,
 };
 
@@ -38,6 +38,10 @@ async fn a_browser_sees_another_within_a_few_tenths_of_a_second() -> Result<()> 
     assert!(audio["totalAudioEnergy"].as_f64().is_some_and(|energy| energy > 0.01), "{audio}");
     // The figures in docs/benchmarks.md are lower: these are what a machine must keep that does other things besides.
     assert!(median < 150.0 && late < 300.0, "{median} {late}");
+    let ages = ages_by_hls(&world.media.http, "cam", Duration::from_secs(6), Duration::from_secs(4)).await?;
+    let (median, late) = (at(&ages, 0.5)?, at(&ages, 0.95)?);
+    println!("by LL-HLS: {} pictures, p50 {median:.0} ms, p95 {late:.0} ms", ages.len());
+    assert!(median < 4000.0, "{median}");
     let session = viewer.browser.value("window.__whep.session").await?;
     let left = world.client.call(Method::DELETE, session.as_str().context("no session")?, None).await?;
     assert_eq!(left.status, 200);
@@ -93,7 +97,19 @@ async fn who_asks_for_what_is_not_there_is_told() -> Result<()> {
     assert!(status == 404 && text.contains("it has source"), "{status} {text}");
     let (status, text) = ask("desk").await?;
     assert!(status == 409 && text.contains("B-frames"), "{status} {text}");
-    Ok(())
+    let plain = Ffmpeg::publish(&Source::default(), &world.media.publish_url("plain"))?;
+    world.media.playlist("plain", SOON).await?;
+    // One address may not take every place.
+    for _ in 0..64 {
+        assert_eq!(ask("plain").await?.0, 201);
+    }
+    assert_eq!(ask("plain").await?.0, 503);
+    drop(plain);
+    wait::until("those that never came are let go", SOON, || async {
+        let text = world.client.get(&format!("{}/metrics", world.media.admin)).await?.text();
+        Ok(text.contains("weir_webrtc_viewers 0").then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

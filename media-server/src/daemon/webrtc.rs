@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +17,7 @@ use crate::serve::{Public, Whep};
 use crate::signalling::Links;
 use crate::transport::rtc::{OpenError, Port};
 use crate::web::body::Body;
+use crate::web::pending::Pending;
 use crate::web::respond::Cors;
 
 /// See the module. Clones share it.
@@ -36,12 +38,15 @@ impl Webrtc {
     ) -> Result<Self, OpenError> {
         let metrics = &desk.metrics;
         let port = Port::new(settings::webrtc(config), settings::tally(metrics))?;
-        let (links, most) = (Links::default(), config.webrtc.max_sessions);
+        let links = Links::default();
+        let most = config.webrtc.max_sessions.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(most));
         let web = (Arc::clone(cors), Arc::clone(&links));
-        let whip = Whip::new(desk.clone(), port.clone(), web.clone(), most, lives.clone());
+        let whip = Whip::new(desk.clone(), port.clone(), web.clone(), Arc::clone(&permits), lives.clone());
         let (tasks, stop) = lives.clone();
         let streams = (desk.directory.clone(), encoder::opus(desk.program.clone(), tasks, stop));
-        let whep = Whep::new(streams, port.clone(), web, most, metrics.clone(), lives);
+        let whep =
+            Whep::new(streams, port.clone(), web, (permits, Pending::default()), metrics.clone(), lives);
         Ok(Self { port, links, whip, whep })
     }
 

@@ -6,7 +6,6 @@ mod budget;
 mod checkup;
 mod lanes;
 mod loudness;
-mod pending;
 mod publishing;
 pub mod pull;
 mod replay;
@@ -32,7 +31,6 @@ use wire::PushTarget;
 use wire::srt::Passphrase;
 
 pub use lanes::{Lanes, Threads};
-pub use pending::Pending;
 pub use replay::{Found, ReplayError, Replayed, replay};
 pub use sound_worker::{SoundFactory, SoundRequest};
 
@@ -41,6 +39,7 @@ use crate::flight::{Folder, Keep};
 use crate::live::{Directory, Settings, StreamHandle};
 use crate::metrics::Metrics;
 use crate::transport::{Chunk, NoFeed};
+use crate::web::pending::Pending;
 
 /// Sends a stream on to these addresses and to no other, until it ends; what already goes there goes on.
 pub type Forwarder = Arc<dyn Fn(&StreamHandle, &[PushTarget]) + Send + Sync>;

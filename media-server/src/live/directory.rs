@@ -1,6 +1,7 @@
 //! Stream name → handle. Reading never waits for a writer.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -63,6 +64,11 @@ impl StreamHandle {
     /// What goes on the air from now on. Who is slow loses units, and learns how many.
     pub fn tap(&self) -> broadcast::Receiver<Tapped> {
         self.tap.listen()
+    }
+
+    /// Has the publisher asked for a keyframe, where it can be asked: a viewer has lost too much to go on.
+    pub fn want_keyframe(&self) {
+        self.tap.wish().store(true, Ordering::Relaxed);
     }
 
     /// What its publisher gives beside its renditions: sound as it was sent, where that is encoded anew for players.

@@ -11,6 +11,7 @@ use super::sound::Voice;
 use super::tap::Tapped;
 use super::timed::Timed;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Units that may wait for the stream's task: some seconds of audio and video. The task never blocks, so the queue
 /// fills only on a machine that has no time left at all.
@@ -130,6 +131,8 @@ pub struct Publisher {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) start: Timestamp,
     pub(super) counters: Arc<Counters>,
+    /// A viewer cannot go on without a keyframe.
+    pub(super) wish: Arc<AtomicBool>,
     /// Video tracks of which the queue lost a unit: skipped until their next keyframe, so that no broken picture is
     /// shown.
     pub(super) skipping: Vec<u8>,
@@ -145,6 +148,11 @@ impl Publisher {
     /// the publisher is there.
     pub fn inlet(&self, number: u8) -> Inlet {
         Inlet { inputs: self.inputs.clone(), counters: Arc::clone(&self.counters), number }
+    }
+
+    /// A viewer cannot go on without a keyframe; said once.
+    pub fn keyframe_wanted(&self) -> bool {
+        self.wish.load(Ordering::Relaxed) && self.wish.swap(false, Ordering::Relaxed)
     }
 
     /// Counters to add to.

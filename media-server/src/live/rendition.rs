@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,6 +18,9 @@ use super::tap::Tapped;
 
 /// Units that may wait for a listener: some seconds.
 const WAITING: usize = 512;
+/// Pictures that are kept for who begins in the middle; a longer group is joined at its next keyframe.
+const MOST_KEPT: usize = 900;
+const MOST_KEPT_BYTES: usize = 16 << 20;
 
 /// A playlist's text, plain and compressed.
 #[derive(Debug)]
@@ -84,7 +87,29 @@ pub struct Rendition {
     pub passthrough: bool,
     view: watch::Receiver<Arc<View>>,
     units: Arc<OnceLock<broadcast::Sender<Tapped>>>,
+    group: Arc<Mutex<Group>>,
     reorders: Arc<AtomicBool>,
+}
+
+/// Pictures from the newest keyframe on, for who begins in the middle. They share the memory of what is listed.
+#[derive(Debug, Default)]
+struct Group {
+    pictures: Vec<AccessUnit>,
+    bytes: usize,
+}
+
+impl Group {
+    fn add(&mut self, unit: &AccessUnit) {
+        let full = self.pictures.len() >= MOST_KEPT || self.bytes > MOST_KEPT_BYTES;
+        if unit.keyframe || full {
+            self.pictures.clear();
+            self.bytes = 0;
+        }
+        if unit.keyframe || !self.pictures.is_empty() {
+            self.bytes = self.bytes.saturating_add(unit.payload.len());
+            self.pictures.push(unit.clone());
+        }
+    }
 }
 
 impl Rendition {
@@ -97,6 +122,12 @@ impl Rendition {
     /// rendition is gone, or replaced by another one of its name.
     pub fn listen(&self) -> broadcast::Receiver<Tapped> {
         self.units.get_or_init(|| broadcast::Sender::new(WAITING)).subscribe()
+    }
+
+    /// The same, and the pictures from the newest keyframe on that came before.
+    pub fn join(&self) -> (Vec<AccessUnit>, broadcast::Receiver<Tapped>) {
+        let group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        (group.pictures.clone(), self.listen())
     }
 
     /// The view of this moment.
@@ -144,6 +175,7 @@ impl Track {
             passthrough,
             view,
             units: Arc::default(),
+            group: Arc::default(),
             reorders: Arc::default(),
         };
         Self {
@@ -166,12 +198,18 @@ impl Track {
         self.packager.set_format(format.clone());
         self.rendition.format = format;
         self.shared = None;
+        // What came before decodes otherwise.
+        *self.rendition.group.lock().unwrap_or_else(PoisonError::into_inner) = Group::default();
     }
 
     /// Takes a unit in. True: something became available.
     pub(super) fn take(&mut self, unit: AccessUnit) -> bool {
         if unit.pts < std::mem::replace(&mut self.shown_last, unit.pts) {
             self.rendition.reorders.store(true, Ordering::Relaxed);
+        }
+        let mut group = self.rendition.group.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(self.rendition.format, Format::Video(_)) {
+            group.add(&unit);
         }
         if let Some(units) = self.rendition.units.get().filter(|units| units.receiver_count() > 0) {
             let format = self.shared.get_or_insert_with(|| Arc::new(self.rendition.format.clone()));
@@ -185,6 +223,7 @@ impl Track {
                 })
                 .is_ok();
         }
+        drop(group);
         self.packager.push(unit)
     }
 

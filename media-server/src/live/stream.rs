@@ -220,6 +220,7 @@ impl Stream {
             inputs,
             start: self.run.now(),
             counters: Arc::clone(&counters),
+            wish: self.tap.wish(),
             skipping: Vec::new(),
         };
         *self.slot(role) = Some(Feed::new(receiver, spec.ended, spec.session, spec.profile, counters));

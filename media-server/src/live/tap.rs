@@ -2,6 +2,7 @@
 //! loses units and finds the next keyframe.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use media::{AccessUnit, AudioFormat, Format, Language, VideoFormat};
 use tokio::sync::broadcast;
@@ -30,6 +31,8 @@ pub(super) struct Tap {
     listeners: broadcast::Sender<Tapped>,
     /// Of what is beside the renditions.
     beside: broadcast::Sender<Tapped>,
+    /// Somebody cannot go on without a keyframe.
+    wish: Arc<AtomicBool>,
     video: Option<Arc<Format>>,
     /// By the sound.
     audio: [Option<Arc<Format>>; sound::MOST],
@@ -38,7 +41,11 @@ pub(super) struct Tap {
 impl Tap {
     pub(super) fn new() -> Self {
         let (listeners, beside) = (broadcast::Sender::new(WAITING), broadcast::Sender::new(WAITING));
-        Self { listeners, beside, video: None, audio: Default::default() }
+        Self { listeners, beside, wish: Arc::default(), video: None, audio: Default::default() }
+    }
+
+    pub(super) fn wish(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.wish)
     }
 
     pub(super) fn listen_beside(&self) -> broadcast::Receiver<Tapped> {

@@ -3,4 +3,5 @@
 pub mod body;
 pub mod certificate;
 pub mod listener;
+pub mod pending;
 pub mod respond;

@@ -15,10 +15,10 @@ use wire::rtmp::{Event, Limits, Session, SessionError};
 use super::media_messages::MediaMessages;
 use crate::admission;
 use crate::ingest::budget::Budget;
-use crate::ingest::pending::Waiting;
 use crate::ingest::publishing::{Admitted, Asking, Denied, Publishing, ask, begin};
 use crate::ingest::tracks::Refusal;
 use crate::ingest::{Desk, checkup};
+use crate::web::pending::Waiting;
 
 /// What one read may bring. Large reads keep system calls and wake-ups few at high bitrates.
 const READ: usize = 64 * 1024;

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Desk;
-use super::pending::Waiting;
 use crate::metrics::Outcome;
 use crate::web::certificate::Certificate;
+use crate::web::pending::Waiting;
 
 /// A TLS handshake must be done in this time.
 const TLS_HANDSHAKE: Duration = Duration::from_secs(5);

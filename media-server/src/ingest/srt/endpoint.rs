@@ -16,9 +16,9 @@ use super::caller::{Caller, Ended};
 use super::let_in::{Entered, Turned, let_in};
 use super::player::Player;
 use crate::ingest::Desk;
-use crate::ingest::pending::Waiting;
 use crate::ingest::publishing::Asking;
 use crate::metrics::Outcome;
+use crate::web::pending::Waiting;
 
 /// Datagrams that are read before what is due is done.
 const BATCH: usize = 64;

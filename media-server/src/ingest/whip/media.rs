@@ -51,6 +51,8 @@ pub(super) struct WhipMedia {
     broken: bool,
     /// Access units and frames that never came whole.
     pub(super) gaps: u64,
+    /// A viewer asks for one.
+    wished: bool,
     keyframe: Option<Instant>,
     asked: Option<Instant>,
     /// A keyframe begins a segment.
@@ -77,6 +79,7 @@ impl WhipMedia {
             heard: None,
             broken: false,
             gaps: 0,
+            wished: false,
             keyframe: None,
             asked: None,
             segment,
@@ -188,21 +191,29 @@ impl WhipMedia {
         Timestamp::from_ticks(i64::try_from(ns).unwrap_or(i64::MAX), 1_000_000_000)
     }
 
-    /// A keyframe is needed, of this track: one is missing, or a segment should end.
-    pub(super) fn wanted(&mut self, now: Instant) -> Option<(Mid, Option<Rid>, KeyframeRequestKind)> {
+    /// A keyframe is needed, of this track: one is missing, a segment should end, or a viewer has lost too much (`wished`).
+    pub(super) fn wanted(
+        &mut self,
+        wished: bool,
+        now: Instant,
+    ) -> Option<(Mid, Option<Rid>, KeyframeRequestKind)> {
         let track = self.video?;
         let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
-        let due = self.broken || since(self.keyframe).is_none_or(|since| since >= self.segment);
+        self.wished |= wished;
+        let due =
+            self.broken || self.wished || since(self.keyframe).is_none_or(|since| since >= self.segment);
         if !due || since(self.asked).is_some_and(|since| since < PACE) {
             return None;
         }
         self.asked = Some(now);
+        self.wished = false;
         Some((track.mid, track.rid, KeyframeRequestKind::Pli))
     }
 
     /// When [`Self::wanted`] should be asked again.
     pub(super) fn due(&self, now: Instant) -> Instant {
-        let wanted = if self.broken { now } else { self.keyframe.map_or(now, |at| at + self.segment) };
+        let wanted =
+            if self.broken || self.wished { now } else { self.keyframe.map_or(now, |at| at + self.segment) };
         wanted.max(self.asked.map_or(now, |at| at + PACE))
     }
 

@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Desk;
-use super::pending::Waiting;
 use super::publishing::{Asking, Denied, ask};
 use crate::live::{Phase, Policy, PublishError};
 use crate::metrics::Outcome;
 use crate::signalling::{Endpoint, Links, Posted, Readable, Refused, Start, answers};
 use crate::transport::rtc::{Opened, Port};
 use crate::web::body::Body;
+use crate::web::pending::Waiting;
 use crate::web::respond::{Cors, problem};
 use session::Session;
 
@@ -60,15 +60,14 @@ fn config() -> RtcConfig {
 }
 
 impl Whip {
-    /// Publishers come by `port`, `most` at a time, and live in `tasks` until `stop`.
+    /// Publishers come by `port`, each has one of `permits`, and live in `tasks` until `stop`.
     pub fn new(
         desk: Desk,
         port: Port,
         (cors, links): (Arc<ArcSwap<Cors>>, Links),
-        most: usize,
+        permits: Arc<Semaphore>,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { desk, port, endpoint: Endpoint::new("/whip", cors, links), permits, tasks, stop }
     }
 

@@ -171,8 +171,9 @@ impl Session {
             }
             if let Some(live) = &mut self.live {
                 let now = Instant::now();
-                if now >= keyframe
-                    && let Some((mid, rid, kind)) = live.media.wanted(now)
+                let wished = live.publishing.publisher.keyframe_wanted();
+                if (wished || now >= keyframe)
+                    && let Some((mid, rid, kind)) = live.media.wanted(wished, now)
                     && let Some(mut writer) = self.peer.rtc().writer(mid)
                     && let Err(error) = writer.request_keyframe(rid, kind)
                 {

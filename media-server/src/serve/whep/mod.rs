@@ -21,12 +21,15 @@ use crate::metrics::{Metrics, Outcome};
 use crate::signalling::{self, Endpoint, Links, Posted, Readable, Refused, Start, answers};
 use crate::transport::rtc::{Opened, Port};
 use crate::web::body::Body;
+use crate::web::pending::Pending;
 use crate::web::respond::{Cors, problem};
 use packets::{NoPackets, PacketFeeds};
 use session::Session;
 
 /// A stream that is fetched when it is wanted is there by then.
 const FETCHED: Duration = Duration::from_secs(8);
+/// Viewers of one address that are not connected yet.
+const MOST_PENDING: usize = 64;
 
 /// Encodes a stream's sound (AAC of this format) as Opus: takes frames by what it answers, gives packets by what it is given,
 /// and ends when either is dropped. Given by the wiring.
@@ -40,6 +43,7 @@ pub struct Whep {
     port: Port,
     endpoint: Endpoint,
     permits: Arc<Semaphore>,
+    pending: Pending,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -55,18 +59,27 @@ fn config() -> RtcConfig {
 }
 
 impl Whep {
-    /// Viewers of the streams of `directory` come by `port`, `most` at a time, and live in `tasks` until `stop`.
+    /// Viewers of the streams of `directory` come by `port`, each has one of `permits` and counts as `pending` until it is
+    /// connected, and live in `tasks` until `stop`.
     pub fn new(
         (directory, opus): (Directory, OpusFactory),
         port: Port,
         (cors, links): (Arc<ArcSwap<Cors>>, Links),
-        most: usize,
+        (permits, pending): (Arc<Semaphore>, Pending),
         metrics: Metrics,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         let feeds = PacketFeeds::new(directory, opus, tasks.clone(), stop.clone());
-        Self { feeds, port, endpoint: Endpoint::new("/whep", cors, links), permits, metrics, tasks, stop }
+        Self {
+            feeds,
+            port,
+            endpoint: Endpoint::new("/whep", cors, links),
+            permits,
+            pending,
+            metrics,
+            tasks,
+            stop,
+        }
     }
 
     /// Whether a request is WHEP's.
@@ -83,6 +96,9 @@ impl Whep {
     }
 
     async fn open(&self, posted: Posted) -> Result<(Opened, Start), Refused> {
+        let waiting = self.pending.enter(posted.peer.ip(), MOST_PENDING);
+        let waiting =
+            waiting.ok_or_else(|| answers::busy("too many viewers of this address are not connected yet"))?;
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let permit = permit.map_err(|_| answers::busy("[webrtc] max_sessions is reached"))?;
         let rung = posted.query.iter().find(|(name, _)| name == "rung").map(|(_, rung)| rung.as_str());
@@ -92,7 +108,7 @@ impl Whep {
         let opened = opened.map_err(|error| answers::unopened(&error))?;
         let (metrics, tasks, stop) = (self.metrics.clone(), self.tasks.clone(), self.stop.child_token());
         let start: Start = Box::new(move |peer, door| {
-            let session = Session::new(peer, feed);
+            let session = Session::new(peer, feed, waiting);
             tasks.spawn(async move {
                 let _permit = permit;
                 metrics.webrtc_viewers.inc();

@@ -56,9 +56,19 @@ pub(super) struct Packets {
 
 /// A feed as a viewer holds it.
 pub(super) struct Feed {
-    /// The pictures from the newest keyframe on: a viewer who begins with them sees the present at once.
-    pub(super) joined: Vec<Arc<Packets>>,
+    shared: Shared,
     pub(super) next: broadcast::Receiver<Arc<Packets>>,
+    pub(super) stream: StreamHandle,
+}
+
+impl Feed {
+    /// Begins at this moment: the pictures from the newest keyframe on, with which a viewer sees the present at once. What
+    /// follows comes by `next`.
+    pub(super) fn begin(&mut self) -> Vec<Arc<Packets>> {
+        let kept = lock(&self.shared);
+        self.next = kept.out.subscribe();
+        kept.pictures.iter().cloned().collect()
+    }
 }
 
 /// Stream and rung.
@@ -106,9 +116,8 @@ impl Kept {
     }
 }
 
-fn join(shared: &Shared) -> Feed {
-    let kept = lock(shared);
-    Feed { joined: kept.pictures.iter().cloned().collect(), next: kept.out.subscribe() }
+fn join(shared: &Shared, stream: &StreamHandle) -> Feed {
+    Feed { next: lock(shared).out.subscribe(), shared: Arc::clone(shared), stream: stream.clone() }
 }
 
 impl PacketFeeds {
@@ -144,12 +153,12 @@ impl PacketFeeds {
         let key = (Arc::clone(&snapshot.name), Arc::clone(&rendition.name));
         let mut feeds = lock(&self.taken);
         if let Some(shared) = feeds.get(&key) {
-            return Ok(join(shared));
+            return Ok(join(shared, handle));
         }
         let out = broadcast::Sender::new(WAITING);
         let shared: Shared = Arc::new(Mutex::new(Kept { pictures: VecDeque::new(), bytes: 0, out }));
         feeds.insert(key.clone(), Arc::clone(&shared));
-        let feed = join(&shared);
+        let feed = join(&shared, handle);
         let (all, stop, handle) = (self.clone(), self.stop.clone(), handle.clone());
         self.tasks.spawn(async move {
             tokio::select! {
@@ -246,9 +255,19 @@ async fn write(
     let mut snapshots = handle.watch();
     let mut sound = Voice::new(handle, opus);
     let (mut clocks, mut sets) = (Clocks { zero: None }, Sets::default());
-    let listen =
-        |snapshot: &Snapshot| snapshot.video.iter().find(|video| video.name == key.1).map(Rendition::listen);
-    let mut video = listen(&snapshots.borrow_and_update());
+    let join = |snapshot: &Snapshot| {
+        let rendition = snapshot.video.iter().find(|video| video.name == key.1)?;
+        Some((Arc::new(rendition.format.clone()), rendition.join()))
+    };
+    let mut video = None;
+    if let Some((format, (group, next))) = join(&snapshots.borrow_and_update()) {
+        for unit in group {
+            let sets = if unit.keyframe { sets.of(&format) } else { &[] };
+            let payloads = rtp::h264(&unit.payload, sets, LONGEST);
+            lock(shared).add(Arc::new(clocks.packets(Kind::Video, &unit, payloads)));
+        }
+        video = Some(next);
+    }
     let mut look = tokio::time::interval(LOOK);
     loop {
         let pictures = async {
@@ -279,7 +298,7 @@ async fn write(
                     return;
                 }
                 if video.is_none() {
-                    video = listen(&snapshot);
+                    video = join(&snapshot).map(|(_, (_, next))| next);
                 }
                 sound.listen(&snapshot);
                 continue;

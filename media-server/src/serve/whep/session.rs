@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::packets::{Feed, Packets};
 use crate::signalling::Door;
 use crate::transport::rtc::{Over, Peer};
+use crate::web::pending::Waiting;
 
 /// A client that is not connected by then has gone, or cannot reach us.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -32,13 +33,16 @@ pub(super) struct Session {
     video: Option<Track>,
     audio: Option<Track>,
     connected: bool,
+    /// Until then.
+    waiting: Option<Waiting>,
     /// A keyframe was sent, and nothing was missed since.
     joined: bool,
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, feed: Feed) -> Self {
-        Self { peer, feed, video: None, audio: None, connected: false, joined: false }
+    pub(super) fn new(peer: Peer, feed: Feed, waiting: Waiting) -> Self {
+        let waiting = Some(waiting);
+        Self { peer, feed, video: None, audio: None, connected: false, waiting, joined: false }
     }
 
     /// Runs to its end; a stable word for how that was.
@@ -70,7 +74,7 @@ impl Session {
                         return "error";
                     }
                 },
-                packets = self.feed.next.recv() => match packets {
+                packets = self.feed.next.recv(), if self.connected => match packets {
                     Ok(packets) => self.send(&packets),
                     // What was missed cannot be decoded over: it goes on with the next keyframe.
                     Err(RecvError::Lagged(_)) => self.joined = false,
@@ -95,9 +99,11 @@ impl Session {
                     _ => {}
                 }
             }
+            Event::KeyframeRequest(_) => self.feed.stream.want_keyframe(),
             Event::Connected if !self.connected => {
                 self.connected = true;
-                for packets in std::mem::take(&mut self.feed.joined) {
+                self.waiting = None;
+                for packets in self.feed.begin() {
                     self.send(&packets);
                 }
             }
@@ -107,9 +113,6 @@ impl Session {
 
     /// Sends a unit on, where it can be decoded.
     fn send(&mut self, packets: &Arc<Packets>) {
-        if !self.connected {
-            return;
-        }
         let track = match packets.kind {
             Kind::Video => {
                 self.joined |= packets.keyframe;

@@ -1,4 +1,4 @@
-//! Connections that have not published yet, counted by address: one address cannot take every place.
+//! Connections that have not shown yet what they are for, counted by address: one address cannot take every place.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
