@@ -64,7 +64,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         "webrtc",
         "listen",
-        "Where WebRTC media comes and goes (UDP, and TCP of the same number), of publishers by WHIP; `\"\"` for nowhere.",
+        "Where WebRTC media comes and goes (UDP, and TCP of the same number), of publishers by WHIP and viewers by WHEP; `\"\"` for nowhere.",
         LISTENER,
     ),
     (
@@ -85,7 +85,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "STUN and TURN servers that clients are told of: `[{ url = \"turn:turn.example.org:3478?transport=udp\", username = \"…\", credential = \"…\" }]`. The server itself needs none.",
         LIVE,
     ),
-    ("webrtc", "max_sessions", "Sessions at a time; more are refused.", RESTART),
+    ("webrtc", "max_sessions", "Publishers and viewers at a time; more are refused.", RESTART),
     ("http", "listen", "Where players connect; `\"\"` for nowhere.", LISTENER),
     ("http", "max_connections", "Connections at a time; more wait.", RESTART),
     ("http", "max_blocked_requests", "Requests that wait for media at a time; more get 503.", RESTART),

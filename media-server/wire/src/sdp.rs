@@ -6,6 +6,9 @@ use core::fmt::Write as _;
 /// A description or fragment beyond this is refused before it is read.
 pub const LONGEST: usize = 64 << 10;
 
+/// Parameter sets that are taken from an offer.
+const MOST_SETS: usize = 16;
+
 /// ICE credentials (RFC 8839 5.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -111,6 +114,15 @@ pub fn refused(answer: &str) -> Option<&str> {
         .map(|it| it.0)
 }
 
+/// Parameter sets of H.264 that an offer names (RFC 6184 8.1, `sprop-parameter-sets`), in base64 each: some encoders send them
+/// nowhere else.
+pub fn parameter_sets(offer: &str) -> impl Iterator<Item = &str> {
+    let formats = lines(offer).filter_map(|line| line.strip_prefix("a=fmtp:")?.split_once(' '));
+    let parameters = formats.flat_map(|(_, parameters)| parameters.split(';'));
+    let named = parameters.filter_map(|it| it.trim().strip_prefix("sprop-parameter-sets="));
+    named.flat_map(|sets| sets.split(',')).filter(|set| !set.is_empty()).take(MOST_SETS)
+}
+
 /// The fragment that answers an ICE restart (RFC 9725 4.3.3): credentials and candidates of an answer, by its first media
 /// section.
 pub fn fragment(answer: &str) -> Option<String> {
@@ -164,6 +176,13 @@ mod tests {
     }
 
     #[test]
+    fn parameter_sets_are_found() {
+        let line = "a=fmtp:96 packetization-mode=1;sprop-parameter-sets=Z0LAHw==,aM48gA==;profile-level-id=42c01f\r\n";
+        assert_eq!(parameter_sets(&format!("{OFFER}{line}")).collect::<Vec<_>>(), ["Z0LAHw==", "aM48gA=="]);
+        assert_eq!(parameter_sets(OFFER).count(), 0);
+    }
+
+    #[test]
     fn what_an_answer_refuses_is_told() {
         assert_eq!(refused(OFFER), None);
         assert_eq!(refused(&OFFER.replace("m=video 9", "m=video 0")), Some("video"));
@@ -188,6 +207,7 @@ mod tests {
             fragment(&text);
             Credentials::of(&text);
             refused(&text);
+            parameter_sets(&text).count();
         }
     }
 }

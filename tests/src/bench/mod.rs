@@ -9,3 +9,5 @@ pub mod pass_through;
 pub mod proc;
 pub mod srt_loss;
 pub mod table;
+pub mod viewers;
+pub mod webrtc_floor;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use weir_tests::bench::{delivery, ladder, part_latency, pass_through, srt_loss};
+use weir_tests::bench::{delivery, ladder, part_latency, pass_through, srt_loss, viewers, webrtc_floor};
 
 /// Benchmarks beside peers, in the same run.
 #[derive(Parser)]
@@ -15,6 +15,9 @@ struct Arguments {
     /// Only the CPU seconds a stream-minute of so many pass-through streams, of the programs in $WEIR_BIN.
     #[arg(long, value_name = "STREAMS")]
     alone: Option<usize>,
+    /// Only be what the viewers are measured beside.
+    #[arg(long, value_name = "VIEWERS", hide = true)]
+    webrtc_floor: Option<usize>,
     /// Which (all where none is named).
     names: Vec<Benchmark>,
 }
@@ -31,11 +34,16 @@ enum Benchmark {
     PartLatency,
     /// SRT packets lost on a bad path, beside libsrt.
     SrtLoss,
+    /// CPU of a viewer by WHEP, beside str0m's own loop.
+    Viewers,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(viewers) = arguments.webrtc_floor {
+        return webrtc_floor::serve(viewers);
+    }
     let all = Benchmark::value_variants();
     let names = if arguments.names.is_empty() { all } else { &arguments.names };
     let folder = tempfile::Builder::new().prefix("weir-bench-").tempdir()?;
@@ -51,6 +59,7 @@ async fn main() -> Result<()> {
             Benchmark::Ladder => ladder::run(folder.path()).await,
             Benchmark::PartLatency => part_latency::run(folder.path()).await,
             Benchmark::SrtLoss => srt_loss::run(folder.path()).await,
+            Benchmark::Viewers => viewers::run().await,
         };
         match table {
             Ok(table) => {

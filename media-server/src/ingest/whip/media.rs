@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use media::doctor::Line;
 use media::h264::from_annex_b;
 use media::intake::VideoCodec;
 use media::rtp_clock::RtpClock;
-use media::{AudioFormat, Kind, Span, Timestamp, opus};
+use media::{AudioFormat, Kind, Span, Timestamp, h264, opus};
 use str0m::format::Codec;
 use str0m::media::{KeyframeRequestKind, MediaData, Mid, Rid};
 use str0m::rtp::rtcp::SenderInfo;
+use wire::sdp;
 
 use crate::admission::{HealthData, Limits};
 use crate::ingest::checkup::Checkup;
@@ -37,6 +40,16 @@ struct Track {
     rid: Option<Rid>,
 }
 
+/// The configuration record of the H.264 pictures that an offer announces, where it names parameter sets.
+pub(super) fn header(offer: &str) -> Option<Bytes> {
+    let sets = sdp::parameter_sets(offer).filter_map(|set| STANDARD.decode(set).ok()).map(Bytes::from);
+    let (sps, rest): (Vec<_>, Vec<_>) =
+        sets.partition(|set| set.first().is_some_and(|head| head & 0x1f == 7));
+    let pps: Vec<_> =
+        rest.into_iter().filter(|set| set.first().is_some_and(|head| head & 0x1f == 8)).collect();
+    if sps.is_empty() || pps.is_empty() { None } else { h264::config_record(&sps, &pps).ok() }
+}
+
 /// See the module.
 pub(super) struct WhipMedia {
     tracks: Tracks,
@@ -44,6 +57,8 @@ pub(super) struct WhipMedia {
     began: Instant,
     video: Option<Track>,
     audio: Option<Mid>,
+    /// Of H.264, as the offer had it.
+    header: Option<Bytes>,
     format: Option<AudioFormat>,
     /// Where the next frame of sound belongs, the samples of the last, and what stands for one like it that is lost.
     heard: Option<(u64, u32, Option<Bytes>)>,
@@ -63,10 +78,10 @@ impl WhipMedia {
     pub(super) fn new(
         start: Timestamp,
         stream: String,
-        checkup: Box<Checkup>,
-        limits: Limits,
+        (checkup, limits): (Box<Checkup>, Limits),
         workers: SoundWorkers,
         segment: Duration,
+        header: Option<Bytes>,
     ) -> Self {
         let tracks = Tracks::new(start, RtpClock::CLOCK, stream, checkup, limits);
         Self {
@@ -75,6 +90,7 @@ impl WhipMedia {
             began: Instant::now(),
             video: None,
             audio: None,
+            header,
             format: None,
             heard: None,
             broken: false,
@@ -131,6 +147,11 @@ impl WhipMedia {
             return Ok(());
         }
         self.report(Kind::Video, data.last_sender_info.as_ref());
+        if let Some(header) = self.header.take().filter(|_| video == VideoCodec::H264)
+            && let Err(error) = self.tracks.header(video, &header, publisher)
+        {
+            tracing::debug!(%error, "the offer's parameter sets cannot be used");
+        }
         let raw = self.clock.raw(Kind::Video, data.time.numer(), self.arrival(data.network_time));
         let bytes = Bytes::from_owner(Shared(data.data));
         let payload = if video == VideoCodec::Av1 { bytes } else { from_annex_b(&bytes) };
@@ -234,5 +255,18 @@ struct Shared(Arc<[u8]>);
 impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameter_sets_of_an_offer_are_a_configuration() {
+        let offer = "a=fmtp:96 sprop-parameter-sets=Z0LAHtoCgL/lwEQAAAMABAAAAwDwPFi6gA==,aM4PyA==;packetization-mode=1\r\n";
+        let format = h264::format(&header(offer).unwrap()).unwrap();
+        assert_eq!((format.codec.as_str(), format.width, format.height), ("avc1.42c01e", 640, 360));
+        assert_eq!(header("a=fmtp:96 sprop-parameter-sets=%%%,aM4PyA==\r\n"), None);
     }
 }

@@ -110,6 +110,7 @@ impl Whip {
         if taken {
             return Err(denied(&PublishError::AlreadyLive(allowed.grant.stream).into()).into());
         }
+        let header = media::header(&posted.offer);
         let opened = self.port.open(config(), &posted.offer, posted.local);
         let opened = opened.map_err(|error| answers::unopened(&error))?;
         let guards = Guards { waiting: Some(waiting), _permit: permit };
@@ -118,7 +119,7 @@ impl Whip {
             let berth = desk.lanes.berth();
             let lane = berth.as_ref().map(|berth| berth.lane.clone());
             let metrics = desk.metrics.clone();
-            let session = Session::new(peer, desk, allowed);
+            let session = Session::new(peer, desk, allowed, header);
             let run = async move {
                 let _berth = berth;
                 metrics.webrtc_sessions.inc();

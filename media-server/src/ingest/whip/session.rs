@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use media::Span;
 use media::doctor::Line;
 use str0m::Event;
@@ -102,6 +103,8 @@ pub(super) struct Session {
     peer: Peer,
     desk: Desk,
     allowed: Option<Allowed>,
+    /// The configuration record of its pictures, where its offer had one.
+    header: Option<Bytes>,
     halt: CancellationToken,
     /// Whether the offer has pictures, and sound.
     offered: (bool, bool),
@@ -109,9 +112,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, desk: Desk, allowed: Allowed) -> Self {
+    pub(super) fn new(peer: Peer, desk: Desk, allowed: Allowed, header: Option<Bytes>) -> Self {
         let halt = CancellationToken::new();
-        Self { peer, desk, allowed: Some(allowed), halt, offered: (false, false), live: None }
+        Self { peer, desk, allowed: Some(allowed), header, halt, offered: (false, false), live: None }
     }
 
     /// Runs to its end; a stable word for how that was.
@@ -235,7 +238,7 @@ impl Session {
         let segment = u64::try_from(rules.settings.targets.segment.millis()).unwrap_or(2_000);
         let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
         let segment = Duration::from_millis(segment);
-        let media = WhipMedia::new(start, stream, checkup, limits, workers, segment);
+        let media = WhipMedia::new(start, stream, (checkup, limits), workers, segment, self.header.take());
         let (video, audio) = self.offered;
         WhipMedia::expect(video, audio, sound_bitrate, &mut publishing.publisher);
         let (now, idle) = (Instant::now(), rules.idle_timeout);

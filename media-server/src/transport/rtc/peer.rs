@@ -24,6 +24,8 @@ const WAYS: usize = 16;
 const TOGETHER: usize = 60_000;
 /// Datagrams of an address that has not answered yet: clients begin DTLS while our check is still on its way.
 const HELD: usize = 8;
+/// A client whose path has broken has this long to find another, or to restart ICE.
+const GRACE: Duration = Duration::from_secs(15);
 /// str0m is looked after at least so often.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -89,6 +91,8 @@ pub struct Peer {
     reach: Reach,
     ways: Vec<(SocketAddr, Way)>,
     held: Vec<Arrived>,
+    /// Since when there is no path to the client.
+    lost: Option<Instant>,
     candidates: Candidates,
     /// As it was accepted, without candidates.
     offer: String,
@@ -107,7 +111,7 @@ impl Peer {
     ) -> Self {
         let (reach, batch) = (Reach::default(), Batch::default());
         let (ways, held) = (Vec::new(), Vec::new());
-        Self { rtc, registration, inbox, reach, ways, held, candidates, offer, batch, tally }
+        Self { rtc, registration, inbox, reach, ways, held, lost: None, candidates, offer, batch, tally }
     }
 
     /// For whatever str0m offers. [`Self::next`] must be called after each change.
@@ -140,8 +144,10 @@ impl Peer {
                     self.transmit(transmit);
                     continue;
                 }
-                Output::Event(Event::IceConnectionStateChange(IceConnectionState::Disconnected)) => {
-                    return Err(Over::Silent);
+                Output::Event(Event::IceConnectionStateChange(state)) => {
+                    let lost = (state == IceConnectionState::Disconnected).then(Instant::now);
+                    self.lost = lost.map(|now| self.lost.unwrap_or(now));
+                    continue;
                 }
                 Output::Event(event) => {
                     self.batch.flush();
@@ -152,6 +158,9 @@ impl Peer {
             if !self.rtc.is_alive() {
                 self.batch.flush();
                 return Err(Over::Left);
+            }
+            if self.lost.is_some_and(|since| since.elapsed() >= GRACE) {
+                return Err(Over::Silent);
             }
             if let Some(arrived) = self.ready().or_else(|| self.inbox.try_recv().ok()) {
                 self.arrived(arrived)?;
