@@ -19,6 +19,8 @@ use super::{Port, tcp};
 const KERNEL_BUFFER: usize = 4 << 20;
 /// One datagram, or as many of one sender as the kernel gives together.
 const BUFFER: usize = 64 << 10;
+/// Ports that are tried where any will do.
+const TRIES: usize = 20;
 /// How often a socket that was moved looks whether its last session has gone.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -31,8 +33,19 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Binds `address` for datagrams, and for connections.
+    /// Binds `address` for datagrams, and for connections. Where any port will do (0), one that is free for both.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let mut bound = Self::bind_one(address);
+        for _ in 1..if address.port() == 0 { TRIES } else { 1 } {
+            match &bound {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => bound = Self::bind_one(address),
+                _ => break,
+            }
+        }
+        bound
+    }
+
+    fn bind_one(address: SocketAddr) -> io::Result<Self> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
@@ -163,5 +176,18 @@ async fn receive(socket: &Arc<UdpPort>, port: &Port) {
             tracing::debug!(%error, "datagrams not read");
             tokio::task::yield_now().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_port_is_one_that_is_free_for_both() {
+        let all: Vec<_> = (0..50).map(|_| Sockets::bind("127.0.0.1:0".parse().unwrap()).unwrap()).collect();
+        assert!(all.iter().all(|it| it.tcp.local_addr().unwrap() == it.udp.local_addr().unwrap()));
+        let taken = all[0].address();
+        assert_eq!(Sockets::bind(taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }
