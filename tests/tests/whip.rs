@@ -25,7 +25,7 @@ async fn in_state(world: &World, state: &str) -> Result<()> {
 }
 
 /// Follows a stream; an error if a rule is broken, or sound and picture are too far apart.
-async fn sound(world: &World, name: &str, how_long: Duration) -> Result<llhls::Report> {
+async fn sound(world: &World, name: &str, how_long: Duration, lossy: bool) -> Result<llhls::Report> {
     wait::until("sound", SOON, || async {
         Ok(world.client.get(&world.media.hls(name)).await?.text().contains("TYPE=AUDIO").then_some(()))
     })
@@ -42,7 +42,9 @@ async fn sound(world: &World, name: &str, how_long: Duration) -> Result<llhls::R
     };
     let offsets = clock::offsets(of("source")?, of("audio")?).await?;
     println!("sound after picture, seconds: {offsets:?}");
-    anyhow::ensure!(offsets.iter().all(|it| it.abs() <= APART), "{offsets:?}");
+    // Where packets are lost, one may be that with which a tone begins: its first 20 ms are made up of silence.
+    let apart = offsets.iter().filter(|it| it.abs() > APART).count();
+    anyhow::ensure!(apart <= usize::from(lossy), "{offsets:?}");
     Ok(report)
 }
 
@@ -51,7 +53,7 @@ async fn what_a_browser_publishes_is_played_until_it_says_goodbye() -> Result<()
     let world = Plan::open()?.pass_through().start().await?;
     let publisher = Whip::publish(&world.media.http, "cam", &Wish::default()).await?;
     world.media.playlist("cam", SOON).await?;
-    sound(&world, "cam", Duration::from_secs(10)).await?;
+    sound(&world, "cam", Duration::from_secs(10), false).await?;
     let now = stream(&world).await?;
     println!("{now}");
     assert_eq!(now["publisher"]["protocol"], "whip");
@@ -74,7 +76,7 @@ async fn av1_passes_through_and_what_cannot_be_carried_is_refused() -> Result<()
     let wish = Wish { codec: "video/AV1", ..Wish::default() };
     let _publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
     world.media.playlist("cam", SOON).await?;
-    sound(&world, "cam", Duration::from_secs(8)).await?;
+    sound(&world, "cam", Duration::from_secs(8), false).await?;
     let now = stream(&world).await?;
     assert!(now["video"]["codec"].as_str().is_some_and(|codec| codec.starts_with("av01")), "{now}");
     Ok(())
@@ -86,7 +88,7 @@ async fn where_no_datagram_passes_it_goes_by_tcp() -> Result<()> {
     let wish = Wish { tcp: true, ..Wish::default() };
     let publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
     world.media.playlist("cam", SOON).await?;
-    sound(&world, "cam", Duration::from_secs(6)).await?;
+    sound(&world, "cam", Duration::from_secs(6), false).await?;
     let pairs = publisher.stats("local-candidate").await?;
     println!("{pairs}");
     // The connection ends with the page, without a word of HTTP.
@@ -103,7 +105,7 @@ async fn what_a_bad_line_loses_comes_again() -> Result<()> {
     let wish = Wish { path: Some(path.address), ..Wish::default() };
     let _publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
     world.media.playlist("cam", SOON).await?;
-    let report = sound(&world, "cam", Duration::from_secs(10)).await;
+    let report = sound(&world, "cam", Duration::from_secs(10), true).await;
     let now = stream(&world).await?;
     println!("{now}");
     report?;
