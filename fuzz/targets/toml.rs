@@ -14,6 +14,7 @@ mod config {
     mod structure;
     pub mod types;
     mod validate;
+    mod webrtc;
 }
 
 fuzz_target!(|data: &[u8]| {
