@@ -11,7 +11,7 @@ use media::{AudioFormat, Kind, Span, Timestamp};
 
 use super::loudness::Loudness;
 use crate::admission::{FindingData, HealthData};
-use crate::live::Health;
+use crate::live::{Health, LinkState};
 use crate::metrics::{FindingLabels, Metrics};
 
 /// Between two judgements.
@@ -20,6 +20,18 @@ pub(super) const PACE: Duration = Duration::from_secs(1);
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Between two samples of the sound: the most expensive thing that the doctor does.
 const HEARD_EVERY: Span = Span::from_millis(5000);
+
+/// A line as the doctor has it.
+pub(super) fn line(state: &LinkState) -> Line {
+    let span = |time: Duration| Span::from_millis(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+    Line {
+        round_trip: span(state.round_trip),
+        latency: span(state.latency),
+        packets: state.packets,
+        missing: state.missing,
+        lost: state.too_late,
+    }
+}
 
 /// Watches over one publish session.
 pub(super) struct Checkup {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::Span;
 use media::doctor::Line;
 use wire::srt::Stats;
 
+use crate::ingest::checkup;
 use crate::ingest::publishing::Publishing;
 use crate::live::{Link, LinkState};
 use crate::metrics::{LinkKind, LinkLabels, Links, Metrics};
@@ -34,7 +34,8 @@ impl Figures {
 
     /// What is new; the line as the doctor has it.
     pub(in crate::ingest) fn tell(&mut self, stats: &Stats, key_bits: usize) -> Line {
-        self.link.set(state(stats, key_bits));
+        let state = state(stats, key_bits);
+        self.link.set(state);
         self.gauges.set(stats);
         let before = std::mem::replace(&mut self.counted, *stats);
         for ((kind, now), (_, before)) in kinds(stats).into_iter().zip(kinds(&before)) {
@@ -42,7 +43,7 @@ impl Figures {
                 self.metrics.srt_packets(kind, now - before);
             }
         }
-        line(stats)
+        checkup::line(&state)
     }
 }
 
@@ -115,16 +116,5 @@ fn state(stats: &Stats, key_bits: usize) -> LinkState {
         too_late: stats.too_late,
         redundant: stats.redundant,
         undecryptable: stats.undecryptable,
-    }
-}
-
-fn line(stats: &Stats) -> Line {
-    let span = |time: Duration| Span::from_millis(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
-    Line {
-        round_trip: span(stats.round_trip),
-        latency: span(stats.latency),
-        packets: stats.packets,
-        missing: stats.missing,
-        lost: stats.too_late,
     }
 }

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::Span;
-use media::doctor::Line;
 use str0m::Event;
 use str0m::media::{Direction, MediaKind, Mid, Rid};
 use str0m::stats::MediaIngressStats;
@@ -83,18 +81,6 @@ impl Live {
         self.counted.push((stats.mid, stats.rid, stats.packets, stats.nacks));
         self.line.packets = self.counted.iter().map(|(.., packets, _)| packets).sum();
         self.line.missing = self.counted.iter().map(|(.., missing)| missing).sum();
-    }
-}
-
-/// The line as the doctor has it.
-fn line(state: &LinkState) -> Line {
-    let span = |time: Duration| Span::from_millis(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
-    Line {
-        round_trip: span(state.round_trip),
-        latency: span(state.latency),
-        packets: state.packets,
-        missing: state.missing,
-        lost: state.too_late,
     }
 }
 
@@ -258,7 +244,7 @@ impl Session {
         }
         live.line.too_late = live.media.gaps;
         live.link.set(live.line);
-        live.media.line(line(&live.line), now);
+        live.media.line(checkup::line(&live.line), now);
         let health = live.media.check_up(now);
         live.publishing.check_up(live.media.gaps, health);
         Ok(())

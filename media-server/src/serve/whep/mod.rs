@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::live::Directory;
 use crate::metrics::{Metrics, Outcome};
 use crate::signalling::{self, Endpoint, Links, Posted, Readable, Refused, Start, answers};
+use crate::transport::NoFeed;
 use crate::transport::rtc::{Opened, Port};
 use crate::web::body::Body;
 use crate::web::pending::Pending;
@@ -103,7 +104,7 @@ impl Whep {
         let permit = permit.map_err(|_| answers::busy("[webrtc] max_sessions is reached"))?;
         let rung = posted.query.iter().find(|(name, _)| name == "rung").map(|(_, rung)| rung.as_str());
         let taken = tokio::time::timeout(FETCHED, self.feeds.take(&posted.rest, rung)).await;
-        let feed = taken.unwrap_or(Err(NoPackets::Starting)).map_err(|none| unplayable(&none))?;
+        let feed = taken.unwrap_or(Err(NoFeed::Starting.into())).map_err(|none| unplayable(&none))?;
         let opened = self.port.open(config(), &posted.offer, posted.local);
         let opened = opened.map_err(|error| answers::unopened(&error))?;
         let (metrics, tasks, stop) = (self.metrics.clone(), self.tasks.clone(), self.stop.child_token());
@@ -123,9 +124,9 @@ impl Whep {
 
 fn unplayable(none: &NoPackets) -> Refused {
     let (status, slug) = match none {
-        NoPackets::Stream => (StatusCode::NOT_FOUND, "no-stream"),
-        NoPackets::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        NoPackets::Rung(_) => (StatusCode::NOT_FOUND, "no-rung"),
+        NoPackets::Feed(NoFeed::Stream) => (StatusCode::NOT_FOUND, "no-stream"),
+        NoPackets::Feed(NoFeed::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        NoPackets::Feed(NoFeed::Rung(_)) => (StatusCode::NOT_FOUND, "no-rung"),
         NoPackets::Codec => (StatusCode::CONFLICT, "not-playable"),
     };
     problem(status, slug, &none.to_string()).into()

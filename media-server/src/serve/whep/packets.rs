@@ -14,6 +14,7 @@ use wire::rtp::{self, Payload};
 use super::OpusFactory;
 use super::voice::Voice;
 use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped};
+use crate::transport::NoFeed;
 
 /// Units that may wait for a viewer: some seconds.
 const WAITING: usize = 512;
@@ -30,12 +31,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Why there is nothing to watch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoPackets {
-    #[error("no such stream is live")]
-    Stream,
-    #[error("the stream is being fetched; try again")]
-    Starting,
-    #[error("the stream has no such rung; it has {}", .0.join(", "))]
-    Rung(Vec<String>),
+    #[error(transparent)]
+    Feed(#[from] NoFeed),
     #[error(
         "browsers cannot play this stream by WebRTC: no rung of it is H.264 without B-frames; watch it by LL-HLS, or turn B-frames off in the encoder"
     )]
@@ -138,7 +135,7 @@ impl PacketFeeds {
             let handle = self.directory.get(stream).filter(|it| it.snapshot().phase != Phase::Ended);
             let Some(handle) = handle.filter(|it| !fetched || !it.snapshot().video.is_empty()) else {
                 if !fetched {
-                    return Err(NoPackets::Stream);
+                    return Err(NoFeed::Stream.into());
                 }
                 tokio::time::sleep(AGAIN).await;
                 continue;
@@ -197,10 +194,10 @@ fn find<'a>(snapshot: &'a Snapshot, rung: Option<&str>) -> Result<&'a Rendition,
             let names = || snapshot.video.iter().map(|video| video.name.to_string()).collect();
             let found = snapshot.video.iter().find(|video| *video.name == *name);
             found
-                .ok_or_else(|| NoPackets::Rung(names()))
+                .ok_or_else(|| NoFeed::Rung(names()).into())
                 .and_then(|it| if is_played(it) { Ok(it) } else { Err(NoPackets::Codec) })
         }
-        None if snapshot.video.is_empty() => Err(NoPackets::Stream),
+        None if snapshot.video.is_empty() => Err(NoFeed::Stream.into()),
         None => snapshot.video.iter().find(|it| is_played(it)).ok_or(NoPackets::Codec),
     }
 }
@@ -269,6 +266,8 @@ async fn write(
         video = Some(next);
     }
     let mut look = tokio::time::interval(LOOK);
+    // Pictures were missed: what builds on them is left out.
+    let mut broken = false;
     loop {
         let pictures = async {
             match &mut video {
@@ -279,10 +278,17 @@ async fn write(
         let packets = tokio::select! {
             heard = pictures => match heard {
                 Ok(Tapped { format, unit, .. }) => {
+                    broken &= !unit.keyframe;
+                    if broken {
+                        continue;
+                    }
                     let sets = if unit.keyframe { sets.of(&format) } else { &[] };
                     clocks.packets(Kind::Video, &unit, rtp::h264(&unit.payload, sets, LONGEST))
                 }
-                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Lagged(_)) => {
+                    broken = true;
+                    continue;
+                }
                 Err(RecvError::Closed) => {
                     video = None;
                     continue;

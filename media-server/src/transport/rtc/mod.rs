@@ -97,11 +97,6 @@ impl Port {
         self.terms.store(Arc::new(terms));
     }
 
-    /// Sessions at present.
-    pub fn sessions(&self) -> usize {
-        self.registry.count()
-    }
-
     /// Accepts an offer. `local` is the address that its request came to: where that was reached, we are.
     pub fn open(&self, config: RtcConfig, offer: &str, local: Option<IpAddr>) -> Result<Opened, OpenError> {
         let port = self.registry.port().ok_or(OpenError::Closed)?;

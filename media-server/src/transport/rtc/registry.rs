@@ -96,10 +96,6 @@ impl Registry {
         let _closed = self.port.compare_exchange(port, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.read().by_ufrag.len()
-    }
-
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,6 +186,6 @@ mod tests {
         one.release(at(1));
         assert_eq!(owner(at(1)), Some(two.inbox.id));
         drop(two);
-        assert_eq!((owner(at(1)), registry.count()), (None, 1));
+        assert_eq!((owner(at(1)), registry.read().by_ufrag.len()), (None, 1));
     }
 }
