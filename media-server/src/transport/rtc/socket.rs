@@ -127,11 +127,9 @@ impl UdpPort {
 pub async fn listen(sockets: Sockets, port: Port, close: CancellationToken, stop: CancellationToken) {
     let Sockets { udp, tcp, address } = sockets;
     port.registry.set_port(address.port());
-    let accepting = async {
-        tokio::select! {
-            () = close.cancelled() => port.registry.close_port(address.port()),
-            () = tcp::accept(tcp, &port) => {}
-        }
+    let closing = async {
+        close.cancelled().await;
+        port.registry.close_port(address.port());
     };
     let socket = match UdpPort::new(udp) {
         Ok(socket) => Arc::new(socket),
@@ -139,7 +137,7 @@ pub async fn listen(sockets: Sockets, port: Port, close: CancellationToken, stop
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = async { tokio::join!(accepting, unused(&socket, &close)); } => {}
+        () = async { tokio::join!(closing, tcp::accept(tcp, &port, &close), unused(&socket, &close)); } => {}
         () = receive(&socket, &port) => {}
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::Port;
 use super::registry::{Arrived, Inbox, Way};
@@ -27,8 +28,8 @@ const LONGEST: usize = 2_000;
 /// Frames that may wait to be written.
 const WAITING: usize = 512;
 
-/// Takes connections, and serves them; when it is dropped they are closed.
-pub(super) async fn accept(listener: TcpListener, port: &Port) {
+/// Takes connections until `close`, and serves them to their end; when it is dropped they are closed.
+pub(super) async fn accept(listener: TcpListener, port: &Port, close: &CancellationToken) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the WebRTC TCP port could not be taken into use"),
@@ -37,7 +38,11 @@ pub(super) async fn accept(listener: TcpListener, port: &Port) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let (stream, source) = match listener.accept().await {
+        let accepted = tokio::select! {
+            () = close.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, source) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "could not accept a WebRTC connection");
@@ -65,6 +70,8 @@ pub(super) async fn accept(listener: TcpListener, port: &Port) {
             connection.serve(first, source, &inbox).await;
         });
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 struct Connection {
