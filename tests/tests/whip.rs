@@ -7,7 +7,7 @@ use serde_json::Value;
 use weir_tests::{
     clock, llhls,
     lossy_path::{LossyPath, Path},
-    publisher::{Whip, whip::Wish},
+    publisher::{Whip, webrtcbin, whip::Wish},
     wait,
     world::{Plan, World},
 };
@@ -26,6 +26,17 @@ async fn in_state(world: &World, state: &str) -> Result<()> {
 
 /// Follows a stream; an error if a rule is broken, or sound and picture are too far apart.
 async fn sound(world: &World, name: &str, how_long: Duration, lossy: bool) -> Result<llhls::Report> {
+    sound_beside(world, name, "source", how_long, lossy).await
+}
+
+/// The same, by the pictures of that rung.
+async fn sound_beside(
+    world: &World,
+    name: &str,
+    rung: &str,
+    how_long: Duration,
+    lossy: bool,
+) -> Result<llhls::Report> {
     wait::until("sound", SOON, || async {
         Ok(world.client.get(&world.media.hls(name)).await?.text().contains("TYPE=AUDIO").then_some(()))
     })
@@ -40,7 +51,7 @@ async fn sound(world: &World, name: &str, how_long: Duration, lossy: bool) -> Re
             .find(|it| it.url.path().ends_with(&ending))
             .with_context(|| format!("no {name}"))
     };
-    let offsets = clock::offsets(of("source")?, of("audio")?).await?;
+    let offsets = clock::offsets(of(rung)?, of("audio")?).await?;
     println!("sound after picture, seconds: {offsets:?}");
     // Where packets are lost, one may be that with which a tone begins: its first 20 ms are made up of silence.
     let apart = offsets.iter().filter(|it| it.abs() > APART).count();
@@ -68,17 +79,35 @@ async fn what_a_browser_publishes_is_played_until_it_says_goodbye() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn av1_passes_through_and_what_cannot_be_carried_is_refused() -> Result<()> {
-    let world = Plan::open()?.pass_through().start().await?;
-    let wish = Wish { codec: "video/VP8", ..Wish::default() };
-    let refused = Whip::publish(&world.media.http, "cam", &wish).await.err().context("VP8 was taken")?;
-    assert!(format!("{refused:#}").contains("offer H.264, or AV1"), "{refused:#}");
-    let wish = Wish { codec: "video/AV1", ..Wish::default() };
-    let _publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
-    world.media.playlist("cam", SOON).await?;
-    sound(&world, "cam", Duration::from_secs(8), false).await?;
-    let now = stream(&world).await?;
-    assert!(now["video"]["codec"].as_str().is_some_and(|codec| codec.starts_with("av01")), "{now}");
+async fn av1_and_vp9_pass_through_and_vp8_is_encoded() -> Result<()> {
+    for (codec, carried, rung) in
+        [("video/AV1", "av01", "source"), ("video/VP9", "vp09.00.", "source"), ("video/VP8", "vp08", "full")]
+    {
+        let world = Plan::open()?.pass_through().start().await?;
+        let wish = Wish { codec, ..Wish::default() };
+        let _publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
+        world.media.playlist("cam", SOON).await?;
+        let report = sound_beside(&world, "cam", rung, Duration::from_secs(8), false).await?;
+        let now = stream(&world).await?;
+        assert!(now["video"]["codec"].as_str().is_some_and(|it| it.starts_with(carried)), "{now}");
+        assert_eq!(now["worker"].is_null(), rung == "source", "{codec}: {}", report.multivariant.text);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gstreamer_publishes_h264_and_hevc() -> Result<()> {
+    for (codec, carried) in [("H264", "avc1"), ("H265", "hvc1")] {
+        let world = Plan::open()?.pass_through().start().await?;
+        let _publisher = webrtcbin(&world.media.http, "cam", codec)?;
+        world.media.playlist("cam", SOON).await?;
+        let report = llhls::check(&world.media.hls("cam"), Duration::from_secs(8)).await?;
+        report.no_must_broken(&[])?;
+        let now = stream(&world).await?;
+        println!("{now}");
+        assert!(now["video"]["codec"].as_str().is_some_and(|it| it.starts_with(carried)), "{now}");
+        assert_eq!((&now["counters"]["dropped"], &now["audio"]["codec"]), (&0.into(), &"mp4a.40.2".into()));
+    }
     Ok(())
 }
 
@@ -149,5 +178,47 @@ async fn a_restart_of_ice_and_a_new_size_of_the_picture_are_the_same_stream() ->
     assert_eq!(stream(&world).await?["publisher"]["session"], session);
     let closed = world.client.get(&format!("{}/metrics", world.media.admin)).await?.text();
     assert!(!closed.contains("webrtc_closed_total{"), "a session has ended");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_of_simulcast_are_rungs_that_nobody_encodes() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let layer = |rid: &str, down: u32, bits: u32| serde_json::json!({ "rid": rid, "scaleResolutionDownBy": down, "maxBitrate": bits });
+    let layers =
+        serde_json::json!([layer("q", 4, 150_000), layer("h", 2, 400_000), layer("f", 1, 1_200_000)]);
+    let wish = Wish { size: (1280, 720), layers: Some(layers), ..Wish::default() };
+    let publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
+    world.media.playlist("cam", SOON).await?;
+    wait::until("three sizes", SOON, || async {
+        let text = world.client.get(&world.media.hls("cam")).await?.text();
+        let sizes = ["320x180", "640x360", "1280x720"];
+        Ok(sizes.iter().all(|size| text.contains(&format!("RESOLUTION={size}"))).then_some(()))
+    })
+    .await?;
+    let report = llhls::check(&world.media.hls("cam"), Duration::from_secs(8)).await?;
+    let now = stream(&world).await?;
+    println!("{now}\n{}", report.multivariant.text);
+    assert_eq!(report.renditions.len(), 4, "three pictures and a sound");
+    assert_eq!(
+        (&now["missing"], &now["video"]["width"]),
+        (&serde_json::json!([]), &1280.into()),
+        "the largest is the source"
+    );
+    report.no_must_broken(&[])?;
+    // A browser whose line gets worse stops its largest layer: the next takes its place until it is back for good.
+    for (active, width) in [(false, 640), (true, 1280)] {
+        let script = format!(
+            "const sender = window.__whip.connection.getSenders().find((it) => it.track.kind === 'video');
+            const parameters = sender.getParameters();
+            parameters.encodings[2].active = {active};
+            sender.setParameters(parameters);"
+        );
+        publisher.browser.run(&script, Vec::new()).await?;
+        wait::until(&format!("{width} wide"), SOON, || async {
+            Ok((stream(&world).await?["video"]["width"] == width).then_some(()))
+        })
+        .await?;
+    }
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! `/api/v1/auth`: logging in and out; and who is asking, for the other rooms.
+//! `/api/v1/auth`: logging in and out; `/api/v1/me`; and who is asking, for the other rooms.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, State};
 use axum::http::{StatusCode, header, request::Parts};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,17 @@ use super::rules::{Password, Role};
 use super::store::{self, User};
 use super::{login, password::HashError};
 use crate::app::App;
+use crate::channel;
 use crate::clock;
 use crate::http::body::JsonBody;
 use crate::http::problem::Problem;
 
 /// The routes of this room.
 pub fn router() -> Router<Arc<App>> {
-    Router::new().route("/api/v1/auth/login", post(log_in)).route("/api/v1/auth/logout", post(log_out))
+    Router::new()
+        .route("/api/v1/auth/login", post(log_in))
+        .route("/api/v1/auth/logout", post(log_out))
+        .route("/api/v1/me", get(me))
 }
 
 #[derive(Deserialize)]
@@ -114,6 +118,28 @@ async fn log_out(State(app): State<Arc<App>>, caller: Caller) -> Result<StatusCo
     store::delete_login(&mut tx, &caller.token_hash).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+struct Me {
+    #[serde(flatten)]
+    user: PublicUser,
+    /// The account's channel, where it has one.
+    channel: Option<OwnChannel>,
+}
+
+#[derive(Serialize)]
+struct OwnChannel {
+    id: String,
+    slug: String,
+    name: String,
+}
+
+async fn me(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Me>, Problem> {
+    let User { id, username, role, .. } = caller.user;
+    let channel = channel::store::of_owner(app.db.read(), &id).await?;
+    let channel = channel.map(|it| OwnChannel { id: it.id, slug: it.slug, name: it.name });
+    Ok(Json(Me { user: PublicUser { id, username, role }, channel }))
 }
 
 /// Who is asking: the owner of the `Authorization: Bearer` token.

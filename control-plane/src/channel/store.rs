@@ -57,6 +57,13 @@ pub async fn find(db: &SqlitePool, slug_or_id: &str) -> Result<Option<Channel>, 
     row.as_ref().map(channel).transpose()
 }
 
+/// An account's own.
+pub async fn of_owner(db: &SqlitePool, owner: &str) -> Result<Option<Channel>, sqlx::Error> {
+    let row =
+        sqlx::query("SELECT * FROM channels WHERE owner_id = $1").bind(owner).fetch_optional(db).await?;
+    row.as_ref().map(channel).transpose()
+}
+
 /// All of them by slug, after `after`, at most `limit`.
 pub async fn list(db: &SqlitePool, after: &str, limit: u32) -> Result<Vec<Channel>, sqlx::Error> {
     sqlx::query("SELECT * FROM channels WHERE slug > $1 ORDER BY slug LIMIT $2")

@@ -68,6 +68,9 @@ pub struct MediaServer {
     pub admin_url: HttpUrl,
     /// Where viewers' browsers find HLS, without `/live`. By default the host that the page was asked of, port 8080.
     pub public_hls_url: Option<HttpUrl>,
+    /// Where browsers send WHIP and ask for WHEP, without `/whip`. By default where they find HLS: to be set where that
+    /// is a CDN.
+    pub public_webrtc_url: Option<HttpUrl>,
     /// What broadcasters enter as server, e.g. `rtmp://stream.example/live`. By default made from the host.
     pub rtmp_url: Option<String>,
     /// How long a call to the admin API may take.
@@ -140,6 +143,7 @@ impl Default for MediaServer {
         Self {
             admin_url: HttpUrl::literal("http://127.0.0.1:9600"),
             public_hls_url: None,
+            public_webrtc_url: None,
             rtmp_url: None,
             timeout: Seconds(Duration::from_secs(3)),
         }

@@ -10,7 +10,9 @@ const HLS_PORT: u16 = 8080;
 /// Public addresses of the media server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
+    host: String,
     hls_base: String,
+    webrtc_base: String,
 }
 
 impl Addresses {
@@ -26,7 +28,11 @@ impl Addresses {
             Some(url) => url.as_str().to_owned(),
             None => format!("http://{host}:{port}"),
         };
-        Self { hls_base }
+        let webrtc_base = settings
+            .public_webrtc_url
+            .as_ref()
+            .map_or_else(|| hls_base.clone(), |url| url.as_str().to_owned());
+        Self { host: host.to_owned(), hls_base, webrtc_base }
     }
 
     /// The multivariant playlist of a stream.
@@ -36,22 +42,36 @@ impl Addresses {
 
     /// The WHIP endpoint.
     pub fn whip(&self) -> String {
-        format!("{}/whip", self.hls_base)
+        format!("{}/whip", self.webrtc_base)
     }
 
     /// The WHEP endpoint of a stream.
     pub fn whep(&self, stream: &str) -> String {
-        format!("{}/whep/{stream}", self.hls_base)
+        format!("{}/whep/{stream}", self.webrtc_base)
     }
 
-    /// Scheme, host and port, for a Content-Security-Policy.
-    pub fn hls_origin(&self) -> &str {
-        let path = self.hls_base.find("://").and_then(|at| {
-            let start = at + 3;
-            self.hls_base.get(start..)?.find('/').map(|slash| start + slash)
-        });
-        path.and_then(|end| self.hls_base.get(..end)).unwrap_or(&self.hls_base)
+    /// Where the host's RTMP is unless the settings say otherwise.
+    pub fn host(&self) -> &str {
+        &self.host
     }
+
+    /// Scheme, host and port of HLS, for a Content-Security-Policy.
+    pub fn hls_origin(&self) -> &str {
+        origin(&self.hls_base)
+    }
+
+    /// Scheme, host and port of WHIP and WHEP.
+    pub fn webrtc_origin(&self) -> &str {
+        origin(&self.webrtc_base)
+    }
+}
+
+fn origin(base: &str) -> &str {
+    let path = base.find("://").and_then(|at| {
+        let start = at + 3;
+        base.get(start..)?.find('/').map(|slash| start + slash)
+    });
+    path.and_then(|end| base.get(..end)).unwrap_or(base)
 }
 
 /// The host of a `Host` header without its port. It is the client's own text and ends up in pages and headers,
@@ -98,5 +118,11 @@ mod tests {
         let addresses = Addresses::of_host(&settings, "ignored", 1);
         assert_eq!(addresses.hls("ada"), "https://cdn.example/weir/live/ada/index.m3u8");
         assert_eq!(addresses.hls_origin(), "https://cdn.example");
+        assert_eq!(addresses.whip(), "https://cdn.example/weir/whip");
+        let webrtc = HttpUrl::parse("https://origin.example/x").unwrap();
+        let settings = MediaServer { public_webrtc_url: Some(webrtc), ..settings };
+        let addresses = Addresses::of_host(&settings, "ignored", 1);
+        assert_eq!(addresses.whip(), "https://origin.example/x/whip");
+        assert_eq!(addresses.webrtc_origin(), "https://origin.example");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use include_dir::{Dir, include_dir};
@@ -14,6 +14,9 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::channel;
 
+/// What a page may ask the browser for; what is not said here gets [`super::routes`]'s.
+pub(super) const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+
 static PAGES: Dir<'_> = include_dir!("$OUT_DIR/web");
 
 /// The routes of this room.
@@ -21,12 +24,23 @@ pub fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(front))
         .route("/watch/{channel}", get(watch))
+        .route("/studio", get(studio))
         .route("/assets/{*path}", get(asset))
         .route("/favicon.svg", get(favicon))
 }
 
 async fn front(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     shell(&app, StatusCode::OK, &headers)
+}
+
+/// The one page that may use cameras, microphones and screens.
+async fn studio(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let mut response = shell(&app, StatusCode::OK, &headers);
+    let devices = HeaderValue::from_static(
+        "camera=(self), microphone=(self), display-capture=(self), screen-wake-lock=(self), geolocation=()",
+    );
+    response.headers_mut().insert(PERMISSIONS_POLICY, devices);
+    response
 }
 
 /// The shell finds out by the API what to show. An unknown channel's page has the status of one, for robots and scripts.
@@ -49,10 +63,15 @@ fn shell(app: &App, status: StatusCode, headers: &HeaderMap) -> Response {
     if response.status() == StatusCode::OK {
         *response.status_mut() = status;
     }
-    let origin = Addresses::of_request(&app.config.media_server, headers).hls_origin().to_owned();
+    let addresses = Addresses::of_request(&app.config.media_server, headers);
+    let origin = addresses.hls_origin();
+    let webrtc = match addresses.webrtc_origin() {
+        other if other != origin => format!(" {other}"),
+        _ => String::new(),
+    };
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
-         worker-src 'self'; connect-src 'self' {origin}; media-src 'self' blob: {origin}; \
+         worker-src 'self'; connect-src 'self' {origin}{webrtc}; media-src 'self' blob: {origin}; \
          base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     );
     let own = response.headers_mut();

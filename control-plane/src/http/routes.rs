@@ -76,9 +76,12 @@ async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(pages::PERMISSIONS_POLICY) {
+        let nothing = HeaderValue::from_static("camera=(), microphone=(), geolocation=()");
+        headers.insert(pages::PERMISSIONS_POLICY, nothing);
     }
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
         let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
@@ -30,6 +30,9 @@ pub enum MediaServerError {
         /// The limit.
         after: Duration,
     },
+    /// It answered with something else than was asked for.
+    #[error("the media server's answer cannot be read: {0}")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It answered with an error.
     #[error("the media server answered {status}")]
     Refused {
@@ -46,6 +49,9 @@ pub enum Dropped {
     /// There was nothing to drop.
     NotLive,
 }
+
+/// The longest description of a stream, bytes.
+const LONGEST: usize = 1024 * 1024;
 
 /// A client of the admin API.
 #[derive(Clone, Debug)]
@@ -64,24 +70,43 @@ impl MediaServer {
 
     /// Ends the live session of a stream at once.
     pub async fn drop_stream(&self, stream: &str) -> Result<Dropped, MediaServerError> {
+        match self.call(Method::DELETE, stream).await?.0 {
+            status if status.is_success() => Ok(Dropped::Live),
+            StatusCode::NOT_FOUND => Ok(Dropped::NotLive),
+            status => Err(MediaServerError::Refused { status }),
+        }
+    }
+
+    /// How a stream is, as the admin API has it; None where there is none.
+    pub async fn stream(&self, stream: &str) -> Result<Option<serde_json::Value>, MediaServerError> {
+        match self.call(Method::GET, stream).await? {
+            (status, body) if status.is_success() => serde_json::from_slice(&body)
+                .map(Some)
+                .map_err(|error| MediaServerError::Unreadable(error.into())),
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, _) => Err(MediaServerError::Refused { status }),
+        }
+    }
+
+    async fn call(&self, method: Method, stream: &str) -> Result<(StatusCode, Bytes), MediaServerError> {
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| MediaServerError::Unreachable {
             url: self.url.clone(),
             source,
         };
         // Stream names are slugs: they need no escaping in a path.
         let request = Request::builder()
-            .method(Method::DELETE)
+            .method(method)
             .uri(format!("{}/api/v1/streams/{stream}", self.url))
             .body(Empty::new())
             .map_err(|e| unreachable(e.into()))?;
-        let reply = tokio::time::timeout(self.timeout, self.client.request(request))
+        let whole = async {
+            let reply = self.client.request(request).await.map_err(|e| unreachable(e.into()))?;
+            let status = reply.status();
+            let body = Limited::new(reply.into_body(), LONGEST).collect().await;
+            Ok((status, body.map_err(MediaServerError::Unreadable)?.to_bytes()))
+        };
+        tokio::time::timeout(self.timeout, whole)
             .await
             .map_err(|_| MediaServerError::TimedOut { url: self.url.clone(), after: self.timeout })?
-            .map_err(|e| unreachable(e.into()))?;
-        match reply.status() {
-            status if status.is_success() => Ok(Dropped::Live),
-            StatusCode::NOT_FOUND => Ok(Dropped::NotLive),
-            status => Err(MediaServerError::Refused { status }),
-        }
     }
 }

@@ -25,6 +25,7 @@ pub fn router() -> Router<Arc<App>> {
         .route("/api/v1/channels/{channel}/stream-keys", get(list))
         .route("/api/v1/channels/{channel}/stream-keys/{key}/reveal", post(reveal))
         .route("/api/v1/channels/{channel}/stream-keys/{key}/rotate", post(rotate))
+        .merge(super::publisher::router())
 }
 
 #[derive(Serialize)]
@@ -126,12 +127,16 @@ async fn rotate(
 }
 
 /// The channel, for its owner only.
-async fn owned(app: &App, caller: &Caller, channel: &str) -> Result<channel::store::Channel, Problem> {
+pub(super) async fn owned(
+    app: &App,
+    caller: &Caller,
+    channel: &str,
+) -> Result<channel::store::Channel, Problem> {
     let channel = channel::http::require(app, channel).await?;
     if channel.owner_id == caller.user.id {
         return Ok(channel);
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "not-the-owner", "Only the channel's owner may see its keys."))
+    Err(Problem::new(StatusCode::FORBIDDEN, "not-the-owner", "Only the channel's owner may see this."))
 }
 
 async fn current(app: &App, channel_id: &str, key_id: &str) -> Result<KeyRow, Problem> {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::unit::VideoFormat;
-use crate::{av1, h264, h265};
+use crate::{av1, h264, h265, vpx};
 
 /// A picture fit to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub enum VideoCodec {
     H265,
     /// AOMedia Video 1.
     Av1,
+    /// VP8: decoded only.
+    Vp8,
+    /// VP9.
+    Vp9,
 }
 
 impl VideoCodec {
@@ -33,7 +37,14 @@ impl VideoCodec {
             Self::H264 => "H.264",
             Self::H265 => "HEVC",
             Self::Av1 => "AV1",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
         }
+    }
+
+    /// Players take it in CMAF.
+    pub fn is_played(self) -> bool {
+        self != Self::Vp8
     }
 
     /// Of an RFC 6381 codec string.
@@ -42,6 +53,8 @@ impl VideoCodec {
             "avc1" | "avc3" => Some(Self::H264),
             "hvc1" | "hev1" => Some(Self::H265),
             "av01" => Some(Self::Av1),
+            "vp08" => Some(Self::Vp8),
+            "vp09" => Some(Self::Vp9),
             _ => None,
         }
     }
@@ -59,6 +72,9 @@ pub enum IntakeError {
     /// AV1.
     #[error(transparent)]
     Av1(#[from] av1::Av1Error),
+    /// VP8 or VP9.
+    #[error(transparent)]
+    Vpx(#[from] vpx::VpxError),
 }
 
 /// Takes the pictures of one video track, in order. Never an error: what cannot be used is dropped.
@@ -72,6 +88,7 @@ enum Engine {
     H264(h264::Intake),
     H265(h265::Intake),
     Av1(av1::Intake),
+    Vpx(vpx::Intake),
 }
 
 impl VideoIntake {
@@ -81,16 +98,20 @@ impl VideoIntake {
             VideoCodec::H264 => Engine::H264(h264::Intake::new(4)),
             VideoCodec::H265 => Engine::H265(h265::Intake::new(4)),
             VideoCodec::Av1 => Engine::Av1(av1::Intake::default()),
+            VideoCodec::Vp8 => Engine::Vpx(vpx::Intake::new(vpx::Kind::Vp8)),
+            VideoCodec::Vp9 => Engine::Vpx(vpx::Intake::new(vpx::Kind::Vp9)),
         };
         Self { engine }
     }
 
     /// Which codec it takes.
     pub fn codec(&self) -> VideoCodec {
-        match self.engine {
+        match &self.engine {
             Engine::H264(_) => VideoCodec::H264,
             Engine::H265(_) => VideoCodec::H265,
             Engine::Av1(_) => VideoCodec::Av1,
+            Engine::Vpx(intake) if intake.kind() == vpx::Kind::Vp8 => VideoCodec::Vp8,
+            Engine::Vpx(_) => VideoCodec::Vp9,
         }
     }
 
@@ -108,6 +129,7 @@ impl VideoIntake {
                 if config.sps.is_empty() { Ok(None) } else { Ok(Some(config.format()?)) }
             }
             Engine::Av1(intake) => Ok(intake.header(record)?),
+            Engine::Vpx(_) => Err(vpx::VpxError::NoRecord.into()),
         }
     }
 
@@ -120,6 +142,7 @@ impl VideoIntake {
             }
             Engine::H265(intake) => intake.accept(payload),
             Engine::Av1(intake) => intake.accept(&payload),
+            Engine::Vpx(intake) => intake.accept(payload),
         }
     }
 
@@ -136,6 +159,7 @@ impl VideoIntake {
             }
             Engine::H265(intake) => Ok(intake.in_band().map(h265::Config::format).transpose()?),
             Engine::Av1(intake) => Ok(intake.in_band().cloned()),
+            Engine::Vpx(intake) => Ok(intake.in_band().cloned()),
         }
     }
 }

@@ -9,10 +9,14 @@ mod decimator;
 
 pub use decimator::Decimator;
 
+use crate::intake::VideoCodec;
 use crate::unit::VideoFormat;
 
 /// The smallest side of a rung, in pixels: encoders refuse less.
 pub const SMALLEST: u32 = 16;
+
+/// The name of the rung that stands for a source that cannot be passed through.
+pub const FULL: &str = "full";
 
 /// What a rung is encoded as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -173,10 +177,13 @@ impl RungWish {
 /// Makes a ladder for a source. `fps` is the measured frame rate, which wins over the format's.
 ///
 /// With pass-through, rungs lie strictly below the source. Without, a rung of the source's size is kept, and if no
-/// wish is small enough, the lowest is made at the source's size: a stream always has a rung.
+/// wish is small enough, the lowest is made at the source's size: a stream always has a rung. A source whose codec no
+/// player takes is never passed through; in place of that there is a rung of its size, [`FULL`].
 pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) -> Ladder {
     let fps = fps.or(source.frame_rate).filter(|(numerator, denominator)| *numerator > 0 && *denominator > 0);
-    let mut ladder = Ladder { passthrough: profile.passthrough, ..Ladder::default() };
+    let played = VideoCodec::of(&source.codec).is_none_or(VideoCodec::is_played);
+    let passthrough = profile.passthrough && played;
+    let mut ladder = Ladder { passthrough, ..Ladder::default() };
     let mut wishes: Vec<&RungWish> = Vec::with_capacity(profile.rungs.len());
     for wish in &profile.rungs {
         if wishes.iter().any(|taken| taken.name == wish.name) {
@@ -190,7 +197,7 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
     for wish in &wishes {
         let reason = match lines(wish).cmp(&short) {
             std::cmp::Ordering::Greater => Dropped::Upscaled,
-            std::cmp::Ordering::Equal if profile.passthrough => Dropped::SameAsSource,
+            std::cmp::Ordering::Equal if passthrough => Dropped::SameAsSource,
             _ => {
                 ladder.rungs.push(rung(source, fps, wish, lines(wish)));
                 continue;
@@ -198,14 +205,30 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
         };
         ladder.dropped.push((wish.name.clone(), reason));
     }
+    if profile.passthrough && !played && !wishes.iter().any(|wish| lines(wish) == short) {
+        ladder.rungs.push(rung(source, fps, &full(source), short));
+    }
     let lowest = wishes.iter().min_by_key(|wish| (lines(wish), wish.video_bitrate));
-    if let Some(lowest) = lowest.filter(|_| ladder.rungs.is_empty() && !profile.passthrough) {
+    if let Some(lowest) = lowest.filter(|_| ladder.rungs.is_empty() && !passthrough) {
         ladder.dropped.retain(|(name, _)| *name != lowest.name);
         ladder.rungs.push(rung(source, fps, lowest, short));
     }
     ladder.rungs.sort_by_key(|rung| std::cmp::Reverse((pixels(rung), rung.video_bitrate)));
     drop_duplicates(&mut ladder);
     ladder
+}
+
+/// What stands for a source that cannot be passed through.
+fn full(source: &VideoFormat) -> RungWish {
+    let pixels = u64::from(source.width).saturating_mul(u64::from(source.height));
+    RungWish {
+        name: FULL.to_owned(),
+        height: 0,
+        fps: None,
+        video_bitrate: u32::try_from(pixels.saturating_mul(3)).unwrap_or(u32::MAX).clamp(800_000, 8_000_000),
+        audio_bitrate: 128_000,
+        codec: RungCodec::default(),
+    }
 }
 
 fn pixels(rung: &Rung) -> u64 {

@@ -32,6 +32,7 @@ pub mod splice;
 pub mod time;
 pub mod timeline;
 pub mod unit;
+pub mod vpx;
 pub mod window;
 
 pub use language::Language;

@@ -12,6 +12,12 @@ const APART: i64 = 10 * RATE as i64;
 /// A correction by a later report is taken in by a quarter: reports waver by some tenths of a millisecond.
 const SHARE: i64 = 4;
 
+/// A layer is moved where its reports place it further off than this: half of a picture at 60 a second.
+const LAYER_OFF: i64 = RATE as i64 / 120;
+
+/// Layers of one picture.
+pub const MOST_LAYERS: usize = 8;
+
 /// One track's clock. Offsets are in ticks and wrap: only their differences mean something.
 #[derive(Clone, Copy, Debug)]
 struct Side {
@@ -22,7 +28,7 @@ struct Side {
     /// From its own count to the sender's wall clock.
     wall: Option<u64>,
     /// The newest timestamp, with its wraps unrolled.
-    newest: u64,
+    newest: Option<u64>,
 }
 
 /// See the module.
@@ -30,6 +36,10 @@ struct Side {
 pub struct RtpClock {
     video: Side,
     audio: Side,
+    /// Of the same pictures in several sizes (simulcast): each has a clock of its own.
+    layers: [Side; MOST_LAYERS],
+    /// The layer that is the picture; what `layers` has of it is stale.
+    source: usize,
     /// Reports have said how the tracks lie to one another.
     told: bool,
 }
@@ -37,7 +47,7 @@ pub struct RtpClock {
 impl Side {
     fn new(rate: u32) -> Self {
         let scale = u64::from(RATE.checked_div(rate).unwrap_or(1));
-        Self { scale, shift: None, wall: None, newest: 0 }
+        Self { scale, shift: None, wall: None, newest: None }
     }
 
     fn scaled(&self, timestamp: u64) -> u64 {
@@ -45,15 +55,24 @@ impl Side {
     }
 
     /// The whole count of a timestamp of 32 bits: the nearest to the newest.
-    fn unrolled(&self, timestamp: u32) -> u64 {
-        let off = timestamp.wrapping_sub(self.newest as u32).cast_signed();
-        self.newest.wrapping_add_signed(i64::from(off))
+    fn unrolled(&self, timestamp: u32) -> Option<u64> {
+        let newest = self.newest?;
+        let off = timestamp.wrapping_sub(newest as u32).cast_signed();
+        Some(newest.wrapping_add_signed(i64::from(off)))
+    }
+
+    /// A sender report; one before the first unit says nothing.
+    fn report(&mut self, timestamp: u32, wall: Span) {
+        if let Some(timestamp) = self.unrolled(timestamp) {
+            self.wall = Some(wall.ticks(RATE).cast_unsigned().wrapping_sub(self.scaled(timestamp)));
+        }
     }
 }
 
 impl Default for RtpClock {
     fn default() -> Self {
-        Self { video: Side::new(90_000), audio: Side::new(48_000), told: false }
+        let (video, audio) = (Side::new(90_000), Side::new(48_000));
+        Self { video, audio, layers: [video; MOST_LAYERS], source: 0, told: false }
     }
 }
 
@@ -72,7 +91,7 @@ impl RtpClock {
     /// `arrival` is on a monotonic clock.
     pub fn raw(&mut self, kind: Kind, timestamp: u64, arrival: Timestamp) -> u64 {
         let side = self.side(kind);
-        side.newest = timestamp;
+        side.newest = Some(timestamp);
         let scaled = side.scaled(timestamp);
         let arrived = arrival.since_zero().ticks(RATE).cast_unsigned();
         let shift = *side.shift.get_or_insert(arrived.wrapping_sub(scaled));
@@ -83,13 +102,53 @@ impl RtpClock {
 
     /// A sender report of a track: `timestamp`, as RTP has it, and the sender's wall clock at that moment, since any origin.
     pub fn report(&mut self, kind: Kind, timestamp: u32, wall: Span) {
-        let side = self.side(kind);
-        if side.shift.is_none() {
-            return;
-        }
-        let scaled = side.scaled(side.unrolled(timestamp));
-        side.wall = Some(wall.ticks(RATE).cast_unsigned().wrapping_sub(scaled));
+        self.side(kind).report(timestamp, wall);
         self.settle();
+    }
+
+    /// As [`Self::raw`], of a layer that is not the picture: None until its reports, and the picture's, have said how
+    /// they lie to one another. A layer shows what the picture shows at the same time.
+    pub fn layer(&mut self, layer: usize, timestamp: u64) -> Option<u64> {
+        let side = self.layers.get_mut(layer)?;
+        side.newest = Some(timestamp);
+        Some(side.scaled(timestamp).wrapping_add(side.shift?))
+    }
+
+    /// As [`Self::report`], of a layer that is not the picture.
+    pub fn layer_report(&mut self, layer: usize, timestamp: u32, wall: Span) {
+        let video = self.video;
+        let Some(side) = self.layers.get_mut(layer) else { return };
+        side.report(timestamp, wall);
+        let (Some(shift), Some(of_video), Some(of_layer)) = (video.shift, video.wall, side.wall) else {
+            return;
+        };
+        let wanted = shift.wrapping_add(of_layer.wrapping_sub(of_video));
+        // Reports waver; what was placed once stays together with the picture.
+        let off = side.shift.map(|shift| wanted.wrapping_sub(shift).cast_signed().saturating_abs());
+        if off.is_none_or(|off| off > LAYER_OFF) {
+            side.shift = Some(wanted);
+        }
+    }
+
+    /// It is known where the layer lies.
+    pub fn is_placed(&self, layer: usize) -> bool {
+        self.layers.get(layer).is_some_and(|side| side.shift.is_some())
+    }
+
+    /// The layer is the picture from now on; false where it is not known how it lies to the one so far.
+    pub fn promote(&mut self, layer: usize) -> bool {
+        let Some(side) = self.layers.get(layer).copied() else { return false };
+        if layer == self.source {
+            return true;
+        }
+        if self.video.shift.is_some() && side.shift.is_none() {
+            return false;
+        }
+        if let Some(before) = self.layers.get_mut(self.source) {
+            *before = self.video;
+        }
+        (self.video, self.source) = (side, layer);
+        true
     }
 
     /// Moves the sound to where the reports say that it belongs.
@@ -148,6 +207,37 @@ mod tests {
         assert_eq!(clock.raw(Kind::Audio, 96_000, at(0)).wrapping_sub(audio), SECOND / 1000);
         clock.report(Kind::Audio, 96_000, Span::from_millis(0));
         assert_eq!(clock.raw(Kind::Audio, 96_000, at(0)).wrapping_sub(audio), SECOND / 1000);
+    }
+
+    #[test]
+    fn a_layer_lies_where_its_reports_say() {
+        let mut clock = RtpClock::default();
+        let video = clock.raw(Kind::Video, 90_000, at(1_000));
+        clock.report(Kind::Video, 90_000, Span::from_millis(7_000));
+        assert_eq!(clock.layer(1, 500_000), None, "nothing is known of the layer");
+        clock.layer_report(1, 500_000, Span::from_millis(7_500));
+        assert_eq!(clock.layer(1, 500_000).unwrap().wrapping_sub(video), SECOND / 2);
+        assert_eq!(clock.layer(1, 455_000), Some(video));
+        assert_eq!(clock.layer(99, 0), None);
+        // Reports that waver by milliseconds do not move it; those of another clock do.
+        clock.layer_report(1, 500_000, Span::from_millis(7_504));
+        assert_eq!(clock.layer(1, 455_000), Some(video));
+        clock.layer_report(1, 500_000, Span::from_millis(8_500));
+        assert_eq!(clock.layer(1, 410_000), Some(video + SECOND / 2));
+    }
+
+    #[test]
+    fn another_layer_goes_on_as_the_picture() {
+        let mut clock = RtpClock::default();
+        assert!(clock.promote(2), "nothing has been placed yet");
+        let video = clock.raw(Kind::Video, 90_000, at(1_000));
+        clock.report(Kind::Video, 90_000, Span::from_millis(7_000));
+        assert!(!clock.promote(0), "nothing is known of it");
+        clock.layer(0, 500_000);
+        clock.layer_report(0, 500_000, Span::from_millis(7_500));
+        assert!(clock.promote(0));
+        assert_eq!(clock.raw(Kind::Video, 500_000, at(9_000)), video + SECOND / 2);
+        assert_eq!(clock.layer(2, 180_000), Some(video + SECOND), "the one before is a layer now");
     }
 
     #[test]

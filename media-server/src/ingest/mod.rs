@@ -4,6 +4,7 @@
 mod black_box;
 mod budget;
 mod checkup;
+mod further_tracks;
 mod lanes;
 mod loudness;
 mod publishing;

@@ -130,6 +130,12 @@ impl Rendition {
         (group.pictures.clone(), self.listen())
     }
 
+    /// Bits a second, on average; as declared where nothing is known yet.
+    pub fn bitrate(&self) -> u64 {
+        let known = self.view.borrow().playlist.bandwidth().map(|(_, average)| average);
+        known.filter(|average| *average > 0).unwrap_or(self.declared_bitrate.into())
+    }
+
     /// The view of this moment.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.borrow())

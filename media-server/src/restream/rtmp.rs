@@ -134,14 +134,14 @@ impl Sending<'_> {
         }
         let (kind, header, head, config) = match &*format {
             Format::Video(video) => {
-                (Media::Video, tags::video_header(video), tags::picture(video, &unit), &video.config)
+                (Media::Video, tags::video_header(video), tags::picture(video, &unit), tags::record(video))
             }
             Format::Audio(audio) => {
-                (Media::Audio, tags::audio_header(audio), tags::frame(audio), &audio.config)
+                (Media::Audio, tags::audio_header(audio), tags::frame(audio), audio.config.clone())
             }
         };
         if is_new {
-            pieces.extend(self.client.media(kind, at, header.as_slice(), config));
+            pieces.extend(self.client.media(kind, at, header.as_slice(), &config));
         }
         pieces.extend(self.client.media(kind, at, head.as_slice(), &unit.payload));
         self.write(&pieces).await

@@ -37,7 +37,7 @@ fn video(format: &VideoFormat, packet: u8, keyframe: bool, composition: Span) ->
     let kind: u8 = if keyframe { 1 } else { 2 };
     let [_, a, b, c] = (composition.ticks(1000).clamp(-0x0080_0000, 0x007F_FFFF) as i32).to_be_bytes();
     match format.codec.get(..4) {
-        Some(four @ ("hvc1" | "av01")) => {
+        Some(four @ ("hvc1" | "av01" | "vp09" | "vp08")) => {
             let first = 0x80 | kind << 4 | packet;
             // Of these only HEVC reorders pictures, and says so.
             let offset: &[u8] = if packet == CODED_FRAMES && four == "hvc1" { &[a, b, c] } else { &[] };
@@ -45,6 +45,12 @@ fn video(format: &VideoFormat, packet: u8, keyframe: bool, composition: Span) ->
         }
         _ => Head::new(&[&[kind << 4 | 7, packet, a, b, c]]),
     }
+}
+
+/// What the sequence start of a picture has behind its head. `vpcC` is a box with a version; the record has none.
+pub(super) fn record(format: &VideoFormat) -> Bytes {
+    let skipped = if format.codec.starts_with("vp0") { 4 } else { 0 };
+    format.config.slice(skipped.min(format.config.len())..)
 }
 
 pub(super) fn video_header(format: &VideoFormat) -> Head {
@@ -77,7 +83,9 @@ pub(super) fn metadata(video: Option<&VideoFormat>, audio: Option<&AudioFormat>,
     let mut all = Vec::new();
     if let Some(video) = video {
         let codec = match video.codec.get(..4) {
-            Some(four @ ("hvc1" | "av01")) => four.bytes().fold(0, |n: u32, byte| n << 8 | u32::from(byte)),
+            Some(four @ ("hvc1" | "av01" | "vp09" | "vp08")) => {
+                four.bytes().fold(0, |n: u32, byte| n << 8 | u32::from(byte))
+            }
             _ => 7,
         };
         all.push(number("width", f64::from(video.width)));

@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::{FRAGMENT, OFFER};
+use super::{CHOICE, FRAGMENT, OFFER};
 use crate::transport::rtc::OpenError;
 use crate::web::body::Body;
 use crate::web::respond::problem;
@@ -54,6 +54,25 @@ pub(super) fn restarted(tag: &str, fragment: String) -> Response<Body> {
     with(StatusCode::OK, FRAGMENT, tag, fragment)
 }
 
+/// What can be chosen.
+pub(super) fn layers(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(CHOICE));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(super) fn no_layer() -> Response<Body> {
+    let text = "there is no such layer: GET this address for those that there are";
+    problem(StatusCode::NOT_FOUND, "no-layer", text)
+}
+
+pub(super) fn no_choice(error: &str) -> Response<Body> {
+    let text = format!("send {{\"encodingId\": NAME}}, or null for the server's choice: {error}");
+    problem(StatusCode::BAD_REQUEST, "no-choice", &text)
+}
+
 /// 204.
 pub(super) fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::empty());
@@ -65,7 +84,8 @@ pub(super) fn no_content() -> Response<Body> {
 pub(super) fn preflight(links: &[HeaderValue]) -> Response<Body> {
     let mut response = no_content();
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, PATCH, DELETE, OPTIONS"));
+    headers
+        .insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PATCH, DELETE, OPTIONS"));
     let allowed = HeaderValue::from_static("authorization, content-type, if-match");
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
@@ -132,7 +152,7 @@ pub fn unopened(error: &OpenError) -> Response<Body> {
 /// None of the codecs of a track can be carried.
 pub(super) fn no_codec(kind: &str) -> Response<Body> {
     let text = match kind {
-        "video" => "none of the offer's video codecs can be carried: offer H.264, or AV1",
+        "video" => "none of the offer's video codecs can be carried: offer H.264, VP8, VP9 or AV1",
         "audio" => "none of the offer's audio codecs can be carried: offer Opus",
         _ => "offer video and audio alone",
     };

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// RFC 9725 4.2 and 4.3.
 const OFFER: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// Of a choice of layers.
+const CHOICE: &str = "application/json";
 /// Requests to one session that may wait.
 const COMMANDS: usize = 8;
 /// How long a session may take to answer one.
@@ -63,15 +65,34 @@ pub struct Posted {
 pub enum Command {
     /// ICE begins again: the fragment that answers it, and its new tag.
     Restart(Credentials, oneshot::Sender<Result<(String, String), OpenError>>),
+    /// What can be chosen, after this choice where there is one; None: the session has nothing to choose.
+    Layers(Option<Layer>, oneshot::Sender<Option<Result<String, Unknown>>>),
     /// Its client has done with it.
     Delete,
 }
+
+/// Which layer a viewer wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// The best that the line carries.
+    Auto,
+    /// By its name.
+    Named(String),
+}
+
+/// There is no layer of that name.
+#[derive(Clone, Copy, Debug)]
+pub struct Unknown;
 
 impl Command {
     /// Restarts ICE. False: the client has done with the session.
     pub fn obey(self, peer: &mut Peer) -> bool {
         match self {
             Self::Delete => false,
+            Self::Layers(_, answer) => {
+                let _told = answer.send(None).is_ok();
+                true
+            }
             Self::Restart(credentials, answer) => {
                 let restarted = peer.restart(&credentials).map(|fragment| (fragment, peer.ice()));
                 // Who asked may have gone.
@@ -190,8 +211,11 @@ impl Endpoint {
         let headers = request.headers().clone();
         let rest =
             request.uri().path().strip_prefix(self.path).unwrap_or_default().trim_matches('/').to_owned();
+        let layers = rest.strip_suffix("/layers").filter(|id| is_id(id));
         let answered = match (request.method(), is_session(&rest)) {
             (&Method::OPTIONS, _) => Ok(answers::preflight(&self.links.load())),
+            (&Method::GET, _) if let Some(id) = layers => self.layers(id, &headers, None).await,
+            (&Method::POST, _) if let Some(id) = layers => self.choose(id, request).await,
             (&Method::POST, false) => self.post(rest, request, open).await,
             (_, false) => Ok(respond::method_not_allowed("POST, OPTIONS")),
             (&Method::PATCH, true) => self.patch(&rest, request).await,
@@ -254,6 +278,38 @@ impl Endpoint {
         Ok(look(entry))
     }
 
+    async fn layers(
+        &self,
+        id: &str,
+        headers: &HeaderMap,
+        choice: Option<Layer>,
+    ) -> Result<Response<Body>, Refused> {
+        let commands = self.find(id, headers, |entry| entry.commands.clone())?;
+        let (answer, answered) = oneshot::channel();
+        let gone = || problem(StatusCode::NOT_FOUND, "no-session", "the session has ended");
+        commands.send_timeout(Command::Layers(choice, answer), ANSWER).await.map_err(|_| gone())?;
+        let answered = tokio::time::timeout(ANSWER, answered).await.ok().and_then(Result::ok);
+        match answered.ok_or_else(gone)? {
+            Some(Ok(text)) => Ok(answers::layers(text)),
+            Some(Err(Unknown)) => Err(answers::no_layer().into()),
+            None => {
+                Err(problem(StatusCode::NOT_FOUND, "no-layers", "this session has none to choose of").into())
+            }
+        }
+    }
+
+    async fn choose<B: Readable>(&self, id: &str, request: Request<B>) -> Result<Response<Body>, Refused> {
+        let headers = request.headers().clone();
+        if !is_of(&headers, CHOICE) {
+            return Err(answers::unsupported(CHOICE).into());
+        }
+        let text = text(request.into_body()).await?;
+        let wish: Wish =
+            serde_json::from_str(&text).map_err(|error| answers::no_choice(&error.to_string()))?;
+        let choice = wish.encoding_id.map_or(Layer::Auto, Layer::Named);
+        self.layers(id, &headers, Some(choice)).await
+    }
+
     async fn delete(&self, id: &str, headers: &HeaderMap) -> Result<Response<Body>, Refused> {
         let commands = self.find(id, headers, |entry| entry.commands.clone())?;
         // A session that takes no command has ended.
@@ -289,6 +345,14 @@ impl Endpoint {
         }
         Ok(answers::restarted(&tag, fragment))
     }
+}
+
+/// The body of a choice (draft-ietf-wish-whep, layer selection).
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wish {
+    /// A layer; null for what the line carries.
+    encoding_id: Option<String>,
 }
 
 /// 128 bits that nobody guesses.

@@ -105,6 +105,28 @@ pub fn with_candidates(answer: &str, candidates: &[String]) -> String {
     out
 }
 
+/// An answer whose sections prefer everything to these codecs: senders take the first that they can.
+pub fn with_last(answer: &str, codecs: &[&str]) -> String {
+    let is_last = |encoding: &str| codecs.iter().any(|codec| encoding.eq_ignore_ascii_case(codec));
+    let mappings = lines(answer).filter_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(' '));
+    let named = mappings.filter_map(|(number, mapping)| Some((number, mapping.split_once('/')?.0)));
+    let last: Vec<&str> = named.filter(|(_, encoding)| is_last(encoding)).map(|(number, _)| number).collect();
+    let mut out = String::with_capacity(answer.len());
+    for line in lines(answer) {
+        let mut words = line.split(' ');
+        if line.starts_with("m=") {
+            // Kind, port and protocol stand before the payload types.
+            let head: Vec<&str> = words.by_ref().take(3).collect();
+            let (after, before): (Vec<&str>, Vec<&str>) = words.partition(|number| last.contains(number));
+            out.push_str(&[head, before, after].concat().join(" "));
+        } else {
+            out.push_str(line);
+        }
+        out.push_str("\r\n");
+    }
+    out
+}
+
 /// The kind of a media section that an answer refuses (RFC 3264 6: its port is zero), the first.
 pub fn refused(answer: &str) -> Option<&str> {
     let sections = lines(answer).filter_map(|line| line.strip_prefix("m="));
@@ -121,6 +143,14 @@ pub fn parameter_sets(offer: &str) -> impl Iterator<Item = &str> {
     let parameters = formats.flat_map(|(_, parameters)| parameters.split(';'));
     let named = parameters.filter_map(|it| it.trim().strip_prefix("sprop-parameter-sets="));
     named.flat_map(|sets| sets.split(',')).filter(|set| !set.is_empty()).take(MOST_SETS)
+}
+
+/// Layers of simulcast that an offer sends (RFC 8853 5.1); 1 where it is one picture.
+pub fn layers(offer: &str) -> usize {
+    let sent =
+        lines(offer).find_map(|line| line.strip_prefix("a=simulcast:")?.split_once("send ")).map(|it| it.1);
+    let list = sent.and_then(|sent| sent.split(' ').next()).unwrap_or_default();
+    list.split(';').count()
 }
 
 /// The fragment that answers an ICE restart (RFC 9725 4.3.3): credentials and candidates of an answer, by its first media
@@ -148,6 +178,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn codecs_that_are_dear_come_last() {
+        let answer = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 102\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\n\
+            a=rtpmap:98 vp9/90000\r\na=rtpmap:102 H264/90000\r\n";
+        let ordered = with_last(answer, &["VP8", "VP9"]);
+        assert_eq!(ordered, answer.replace("96 97 98 102", "97 102 96 98"));
+        assert_eq!(with_last(&ordered, &["VP8", "VP9"]), ordered);
+    }
 
     const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n\
@@ -183,6 +223,13 @@ mod tests {
     }
 
     #[test]
+    fn layers_of_an_offer_are_counted() {
+        assert_eq!(layers(OFFER), 1);
+        assert_eq!(layers(&format!("{OFFER}a=simulcast:send q;h;f\r\n")), 3);
+        assert_eq!(layers(&format!("{OFFER}a=simulcast:recv x send 1,2;~3 \r\n")), 2);
+    }
+
+    #[test]
     fn what_an_answer_refuses_is_told() {
         assert_eq!(refused(OFFER), None);
         assert_eq!(refused(&OFFER.replace("m=video 9", "m=video 0")), Some("video"));
@@ -205,6 +252,8 @@ mod tests {
             let ours = with_candidates(&text, &["candidate:ours".to_owned()]);
             prop_assert!(ours.matches("\na=candidate:").count() <= 1);
             fragment(&text);
+            with_last(&text, &["VP8"]);
+            prop_assert!(layers(&text) >= 1);
             Credentials::of(&text);
             refused(&text);
             parameter_sets(&text).count();

@@ -11,4 +11,4 @@ pub mod whip;
 
 pub use ffmpeg::{Ffmpeg, Source, run};
 pub use session::Session;
-pub use whip::Whip;
+pub use whip::{Whip, webrtcbin};

@@ -1,12 +1,16 @@
-//! A browser that publishes by WHIP.
+//! A browser that publishes by WHIP, and GStreamer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
-use crate::browser::Browser;
+use crate::{
+    browser::Browser,
+    program::{Program, repository},
+};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -32,12 +36,15 @@ pub struct Wish {
     pub path: Option<SocketAddr>,
     /// `sendEncodings`, for simulcast.
     pub layers: Option<Value>,
+    /// As the stream's backup.
+    pub backup: bool,
 }
 
 impl Default for Wish {
     fn default() -> Self {
         let (size, fps, codec, bitrate) = ((640, 360), 30, "video/H264", 1_500_000);
-        Self { size, fps, codec, bitrate, video: true, audio: true, tcp: false, path: None, layers: None }
+        let (path, layers) = (None, None);
+        Self { size, fps, codec, bitrate, video: true, audio: true, tcp: false, path, layers, backup: false }
     }
 }
 
@@ -57,9 +64,11 @@ impl Whip {
         Ok(publisher)
     }
 
-    /// The same in a page that is there.
+    /// The same in a page that is there, beside what it publishes already.
     pub async fn begin(&self, http: &str, key: &str, wish: &Wish) -> Result<()> {
-        let Wish { size: (width, height), fps, codec, bitrate, video, audio, tcp, path, layers } = wish;
+        let Wish { size: (width, height), fps, codec, bitrate, video, audio, tcp, path, layers, backup } =
+            wish;
+        let endpoint = format!("{http}/whip{}", if *backup { "?role=backup" } else { "" });
         let mut options = json!({
             "width": width, "height": height, "fps": fps, "codec": codec, "bitrate": bitrate,
             "video": video, "audio": audio, "tcp": tcp,
@@ -70,7 +79,7 @@ impl Whip {
         if let Some(layers) = layers {
             options["layers"] = layers.clone();
         }
-        let arguments = vec![json!(format!("{http}/whip")), json!(key), options];
+        let arguments = vec![json!(endpoint), json!(key), options];
         self.browser.run(include_str!("whip.js"), arguments).await?;
         let over = "window.__whip.error || window.__whip.connection?.connectionState === 'connected'";
         self.browser.until(over, CONNECT).await.context("the page is not connected")?;
@@ -106,4 +115,16 @@ impl Whip {
         self.browser.until("window.__stats", Duration::from_secs(5)).await?;
         self.browser.value(&format!("window.__stats.filter((it) => it.type === {kind:?})")).await
     }
+}
+
+/// GStreamer's webrtcbin publishes a test picture in that codec (`H264`, `H265`, `VP8`, `VP9`), and a tone.
+pub fn webrtcbin(http: &str, key: &str, codec: &str) -> Result<Program> {
+    // The system's own, which has the bindings.
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(repository().join("tests/src/publisher/webrtcbin.py")).args([
+        &format!("{http}/whip"),
+        key,
+        codec,
+    ]);
+    Program::start("webrtcbin", command)
 }

@@ -5,7 +5,7 @@ use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor};
 use mp4_atom::{
     Atom, Audio, Av01, Av1c, Avc1, Avcc, Codec, Dinf, Dops, Dref, Encode, Esds, FourCC, Ftyp, Hdlr, Hvc1,
     Hvcc, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Opus, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url,
-    Visual, Vmhd,
+    Visual, Vmhd, Vp09, VpcC,
 };
 
 use super::CmafError;
@@ -99,8 +99,8 @@ fn picture_size(video: &VideoFormat) -> Result<(u16, u16), CmafError> {
     }
 }
 
-/// `avc1`, `hvc1` (ISO/IEC 14496-15 5.4.2, 8.4.1) or `av01` (AV1 in ISO-BMFF 2.2): parameter sets out of band, in the
-/// record that the source gave.
+/// `avc1`, `hvc1` (ISO/IEC 14496-15 5.4.2, 8.4.1), `av01` (AV1 in ISO-BMFF 2.2) or `vp09`: parameter sets out of band,
+/// in the record that the source gave.
 fn video_entry(video: &VideoFormat) -> Result<Codec, CmafError> {
     let (width, height) = picture_size(video)?;
     let mut record = video.config.as_ref();
@@ -121,6 +121,10 @@ fn video_entry(video: &VideoFormat) -> Result<Codec, CmafError> {
         Some(VideoCodec::Av1) => {
             Av01 { visual, av1c: Av1c::decode_body(&mut record)?, ..Av01::default() }.into()
         }
+        Some(VideoCodec::Vp9) => {
+            Vp09 { visual, vpcc: VpcC::decode_body(&mut record)?, ..Vp09::default() }.into()
+        }
+        Some(VideoCodec::Vp8) => return Err(CmafError::Codec("VP8")),
         Some(VideoCodec::H264) | None => {
             Avc1 { visual, avcc: Avcc::decode_body(&mut record)?, ..Avc1::default() }.into()
         }

@@ -21,6 +21,9 @@ pub enum CmafError {
     /// A fragment larger than a box of 32-bit size.
     #[error("a fragment of {0} bytes does not fit a box")]
     TooLarge(u64),
+    /// No player takes it.
+    #[error("{0} has no place in CMAF")]
+    Codec(&'static str),
     /// The box writer refused.
     #[error("box writer: {0}")]
     Boxes(#[from] mp4_atom::Error),

@@ -59,6 +59,22 @@ fn a_source_below_all_wishes_still_gets_a_rung() {
 }
 
 #[test]
+fn what_no_player_takes_is_encoded_at_its_size() {
+    let vp8 = VideoFormat { codec: "vp08.00.31.08".into(), ..source(1280, 720, None) };
+    let ladder = plan(&vp8, None, &Profile { rungs: Vec::new(), passthrough: true });
+    assert_eq!((sizes(&ladder), ladder.passthrough), (vec![("full", 1280, 720)], false));
+    assert_eq!(ladder.rungs[0].video_bitrate, 2_764_800);
+    let profile = Profile { rungs: vec![wish("480p", 480, 0.0, 1_000_000)], passthrough: true };
+    assert_eq!(sizes(&plan(&vp8, None, &profile)), [("full", 1280, 720), ("480p", 854, 480)]);
+    let ladder = plan(&vp8, None, &usual(true));
+    assert_eq!(
+        sizes(&ladder),
+        [("720p", 1280, 720), ("480p", 854, 480), ("360p", 640, 360)],
+        "a wish has its size"
+    );
+}
+
+#[test]
 fn portrait_counts_the_shorter_side() {
     let ladder = plan(&source(1080, 1920, Some((30, 1))), None, &usual(true));
     assert_eq!(sizes(&ladder), [("720p", 720, 1280), ("480p", 480, 854), ("360p", 360, 640)]);

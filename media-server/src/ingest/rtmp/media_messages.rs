@@ -12,10 +12,10 @@ use wire::amf0::Value;
 use wire::flv::{self, AudioCodec, AudioPacket, AudioTag, VideoPacket, VideoTag};
 use wire::rtmp::Event;
 
-use super::further_tracks::FurtherTracks;
 use super::timed;
 use crate::admission::{HealthData, Limits};
 use crate::ingest::checkup::Checkup;
+use crate::ingest::further_tracks::FurtherTracks;
 use crate::ingest::tracks::{Refusal, Sent, Tracks};
 use crate::live::{Expect, Publisher};
 

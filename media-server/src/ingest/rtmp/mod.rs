@@ -1,7 +1,6 @@
 //! RTMP ingest: sockets around `wire::rtmp`.
 
 mod connection;
-mod further_tracks;
 pub(in crate::ingest) mod media_messages;
 mod timed;
 

@@ -12,12 +12,14 @@ use media::intake::VideoCodec;
 use media::rtp_clock::RtpClock;
 use media::{AudioFormat, Kind, Span, Timestamp, h264, opus};
 use str0m::format::Codec;
-use str0m::media::{KeyframeRequestKind, MediaData, Mid, Rid};
+use str0m::media::{MediaData, Mid};
 use str0m::rtp::rtcp::SenderInfo;
 use wire::sdp;
 
+use super::layers::{Layers, Track};
 use crate::admission::{HealthData, Limits};
 use crate::ingest::checkup::Checkup;
+use crate::ingest::further_tracks::FurtherTracks;
 use crate::ingest::sound_worker::SoundWorkers;
 use crate::ingest::tracks::{Refusal, Sent, Tracks};
 use crate::live::{Expect, Publisher, Voice};
@@ -33,11 +35,16 @@ const USUAL_MOST: u32 = 2_500_000;
 /// Frames of sound in a row that are made up.
 const CONCEALED: u64 = 10;
 
-/// One of the publisher's tracks, once something of it has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Track {
-    mid: Mid,
-    rid: Option<Rid>,
+/// What a sender report says: an RTP timestamp, and the sender's wall clock.
+fn report(info: &SenderInfo) -> Option<(u32, Span)> {
+    let wall = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let wall = Span::from_ticks(i64::try_from(wall.as_nanos()).ok()?, 1_000_000_000);
+    Some((info.rtp_time.numer() as u32, wall))
+}
+
+/// Of the common clock, by which pictures of several layers are told to be the same.
+fn milliseconds(raw: u64) -> u32 {
+    (raw / u64::from(RtpClock::CLOCK.rate / 1_000)) as u32
 }
 
 /// The configuration record of the H.264 pictures that an offer announces, where it names parameter sets.
@@ -53,17 +60,16 @@ pub(super) fn header(offer: &str) -> Option<Bytes> {
 /// See the module.
 pub(super) struct WhipMedia {
     tracks: Tracks,
+    layers: Layers,
+    further: FurtherTracks,
     clock: RtpClock,
     began: Instant,
-    video: Option<Track>,
     audio: Option<Mid>,
     /// Of H.264, as the offer had it.
     header: Option<Bytes>,
     format: Option<AudioFormat>,
     /// Where the next frame of sound belongs, the samples of the last, and what stands for one like it that is lost.
     heard: Option<(u64, u32, Option<Bytes>)>,
-    /// What was sent is missing: pictures that build on it are left out.
-    broken: bool,
     /// Access units and frames that never came whole.
     pub(super) gaps: u64,
     /// A viewer asks for one.
@@ -81,19 +87,19 @@ impl WhipMedia {
         (checkup, limits): (Box<Checkup>, Limits),
         workers: SoundWorkers,
         segment: Duration,
-        header: Option<Bytes>,
+        (layers, header): (Layers, Option<Bytes>),
     ) -> Self {
         let tracks = Tracks::new(start, RtpClock::CLOCK, stream, checkup, limits);
         Self {
             tracks: tracks.in_band().with_workers(Some(workers)).encoding_opus(),
+            layers,
+            further: FurtherTracks::default(),
             clock: RtpClock::default(),
             began: Instant::now(),
-            video: None,
             audio: None,
             header,
             format: None,
             heard: None,
-            broken: false,
             gaps: 0,
             wished: false,
             keyframe: None,
@@ -125,45 +131,102 @@ impl WhipMedia {
             Codec::H264 => VideoCodec::H264,
             Codec::H265 => VideoCodec::H265,
             Codec::Av1 => VideoCodec::Av1,
+            Codec::Vp8 => VideoCodec::Vp8,
+            Codec::Vp9 => VideoCodec::Vp9,
             Codec::Opus => return self.sound(&data, now, publisher),
             // What was not negotiated is not sent.
             _ => return Ok(()),
         };
+        self.picture(video, data, now, publisher)
+    }
+
+    fn picture(
+        &mut self,
+        codec: VideoCodec,
+        data: MediaData,
+        now: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
         let track = Track { mid: data.mid, rid: data.rid };
-        if *self.video.get_or_insert(track) != track {
-            return Ok(());
-        }
-        let keyframe = data.is_keyframe();
-        if !data.contiguous && self.keyframe.is_some() {
+        let Some(index) = self.layers.index(track, now) else { return Ok(()) };
+        let (keyframe, contiguous, time) = (data.is_keyframe(), data.contiguous, data.time.numer());
+        let (arrival, told) =
+            (self.arrival(data.network_time), data.last_sender_info.as_ref().and_then(report));
+        let bytes = Bytes::from_owner(Shared(data.data));
+        let is_annex_b = matches!(codec, VideoCodec::H264 | VideoCodec::H265);
+        let payload = if is_annex_b { from_annex_b(&bytes) } else { bytes };
+        let source = self.layers.came(index, keyframe.then_some((codec, &payload)), &mut self.clock, now);
+        let is_source = source == Some(index);
+        let Some(layer) = self.layers.get_mut(index) else { return Ok(()) };
+        if !contiguous && !layer.broken {
             self.gaps = self.gaps.saturating_add(1);
-            self.broken = true;
+            layer.broken = true;
         }
+        let raw = if is_source {
+            layer.broken &= !keyframe;
+            if let Some((timestamp, wall)) = told {
+                self.clock.report(Kind::Video, timestamp, wall);
+            }
+            Some(self.clock.raw(Kind::Video, time, arrival))
+        } else {
+            let raw = self.clock.layer(index, time);
+            if let Some((timestamp, wall)) = told {
+                self.clock.layer_report(index, timestamp, wall);
+            }
+            layer.broken &= raw.is_none() || !keyframe;
+            layer.rung |= source.is_some();
+            raw
+        };
+        let (broken, rung) = (layer.broken, layer.rung);
+        let Some(raw) = raw.filter(|_| !broken) else {
+            if is_source {
+                self.tracks.damaged(Kind::Video, publisher);
+            }
+            return Ok(());
+        };
+        if is_source {
+            self.source(codec, raw, (keyframe, payload.clone()), now, publisher)?;
+        }
+        if rung {
+            // Numbers of further tracks begin with 1.
+            let number = u8::try_from(index).unwrap_or(u8::MAX).saturating_add(1);
+            self.further.picture(number, codec, (milliseconds(raw), 0), payload, now, publisher);
+        }
+        Ok(())
+    }
+
+    fn source(
+        &mut self,
+        codec: VideoCodec,
+        raw: u64,
+        (keyframe, payload): (bool, Bytes),
+        now: Instant,
+        publisher: &mut Publisher,
+    ) -> Result<(), Refusal> {
         if keyframe {
-            self.broken = false;
             self.keyframe = Some(now);
         }
-        if self.broken {
-            self.tracks.damaged(Kind::Video, publisher);
-            return Ok(());
-        }
-        self.report(Kind::Video, data.last_sender_info.as_ref());
-        if let Some(header) = self.header.take().filter(|_| video == VideoCodec::H264)
-            && let Err(error) = self.tracks.header(video, &header, publisher)
+        if let Some(header) = self.header.take().filter(|_| codec == VideoCodec::H264)
+            && let Err(error) = self.tracks.header(codec, &header, publisher)
         {
             tracing::debug!(%error, "the offer's parameter sets cannot be used");
         }
-        let raw = self.clock.raw(Kind::Video, data.time.numer(), self.arrival(data.network_time));
-        let bytes = Bytes::from_owner(Shared(data.data));
-        let payload = if video == VideoCodec::Av1 { bytes } else { from_annex_b(&bytes) };
         let sent = Sent { raw, composition: 0 };
-        self.tracks.picture(video, sent, payload, now, publisher).map(drop)
+        if let Some(dts) = self.tracks.picture(codec, sent, payload, now, publisher)?
+            && self.layers.are_several()
+        {
+            self.further.placed(milliseconds(raw), dts, publisher);
+        }
+        Ok(())
     }
 
     fn sound(&mut self, data: &MediaData, now: Instant, publisher: &mut Publisher) -> Result<(), Refusal> {
         if *self.audio.get_or_insert(data.mid) != data.mid {
             return Ok(());
         }
-        self.report(Kind::Audio, data.last_sender_info.as_ref());
+        if let Some((timestamp, wall)) = data.last_sender_info.as_ref().and_then(report) {
+            self.clock.report(Kind::Audio, timestamp, wall);
+        }
         let raw = self.clock.raw(Kind::Audio, data.time.numer(), self.arrival(data.network_time));
         let payload = Bytes::from_owner(Shared(Arc::clone(&data.data)));
         let Some(samples) = opus::samples(&payload) else {
@@ -200,41 +263,30 @@ impl WhipMedia {
         }
     }
 
-    fn report(&mut self, kind: Kind, info: Option<&SenderInfo>) {
-        let Some(info) = info else { return };
-        let Ok(wall) = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH) else { return };
-        let wall = Span::from_ticks(i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX), 1_000_000_000);
-        self.clock.report(kind, info.rtp_time.numer() as u32, wall);
-    }
-
     fn arrival(&self, at: Instant) -> Timestamp {
         let ns = at.saturating_duration_since(self.began).as_nanos();
         Timestamp::from_ticks(i64::try_from(ns).unwrap_or(i64::MAX), 1_000_000_000)
     }
 
-    /// A keyframe is needed, of this track: one is missing, a segment should end, or a viewer has lost too much (`wished`).
-    pub(super) fn wanted(
-        &mut self,
-        wished: bool,
-        now: Instant,
-    ) -> Option<(Mid, Option<Rid>, KeyframeRequestKind)> {
-        let track = self.video?;
-        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+    /// Keyframes are needed, of these tracks: one is missing, a segment should end, or a viewer has lost too much (`wished`).
+    pub(super) fn wanted(&mut self, wished: bool, now: Instant) -> Vec<Track> {
         self.wished |= wished;
-        let due =
-            self.broken || self.wished || since(self.keyframe).is_none_or(|since| since >= self.segment);
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let broken = self.layers.is_broken(&self.clock, now);
+        let due = broken || self.wished || since(self.keyframe).is_none_or(|since| since >= self.segment);
         if !due || since(self.asked).is_some_and(|since| since < PACE) {
-            return None;
+            return Vec::new();
         }
         self.asked = Some(now);
         self.wished = false;
-        Some((track.mid, track.rid, KeyframeRequestKind::Pli))
+        // All at once: layers are cut where the source is.
+        self.layers.tracks().collect()
     }
 
     /// When [`Self::wanted`] should be asked again.
     pub(super) fn due(&self, now: Instant) -> Instant {
-        let wanted =
-            if self.broken || self.wished { now } else { self.keyframe.map_or(now, |at| at + self.segment) };
+        let at_once = self.wished || self.layers.is_broken(&self.clock, now);
+        let wanted = if at_once { now } else { self.keyframe.map_or(now, |at| at + self.segment) };
         wanted.max(self.asked.map_or(now, |at| at + PACE))
     }
 

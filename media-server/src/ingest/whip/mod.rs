@@ -1,6 +1,7 @@
 //! WHIP (RFC 9725): publishers by WebRTC, browsers among them. A session lives on a lane, and touches its stream only once
 //! media can come: an offer alone takes nobody's place.
 
+mod layers;
 mod media;
 mod session;
 
@@ -13,6 +14,7 @@ use str0m::RtcConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wire::sdp;
 
 use super::Desk;
 use super::publishing::{Asking, Denied, ask};
@@ -51,6 +53,8 @@ fn config() -> RtcConfig {
         .enable_h264(true)
         .enable_h265(true)
         .enable_av1(true)
+        .enable_vp9(true)
+        .enable_vp8(true)
         .set_stats_interval(Some(Duration::from_secs(1)))
         // Frames that may wait for packets to be sent again, and how long: some round trips of a bad path.
         .set_reordering_size_audio(25)
@@ -110,16 +114,18 @@ impl Whip {
         if taken {
             return Err(denied(&PublishError::AlreadyLive(allowed.grant.stream).into()).into());
         }
-        let header = media::header(&posted.offer);
+        let picture = (sdp::layers(&posted.offer), media::header(&posted.offer));
         let opened = self.port.open(config(), &posted.offer, posted.local);
-        let opened = opened.map_err(|error| answers::unopened(&error))?;
+        let mut opened = opened.map_err(|error| answers::unopened(&error))?;
+        // Browsers name VP8 first, which no player takes: it would have to be encoded anew.
+        opened.answer = sdp::with_last(&opened.answer, &["VP8", "VP9"]);
         let guards = Guards { waiting: Some(waiting), _permit: permit };
         let (desk, tasks, stop) = (self.desk.clone(), self.tasks.clone(), self.stop.child_token());
         let start: Start = Box::new(move |peer, door| {
             let berth = desk.lanes.berth();
             let lane = berth.as_ref().map(|berth| berth.lane.clone());
             let metrics = desk.metrics.clone();
-            let session = Session::new(peer, desk, allowed, header);
+            let session = Session::new(peer, desk, allowed, picture);
             let run = async move {
                 let _berth = berth;
                 metrics.webrtc_sessions.inc();

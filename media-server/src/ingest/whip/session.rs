@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use str0m::Event;
-use str0m::media::{Direction, MediaKind, Mid, Rid};
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Rid};
 use str0m::stats::MediaIngressStats;
 use tokio_util::sync::CancellationToken;
 
 use super::Guards;
+use super::layers::{Layers, Track};
 use super::media::{PATIENCE, WhipMedia};
 use crate::ingest::Desk;
 use crate::ingest::budget::Budget;
@@ -89,8 +90,8 @@ pub(super) struct Session {
     peer: Peer,
     desk: Desk,
     allowed: Option<Allowed>,
-    /// The configuration record of its pictures, where its offer had one.
-    header: Option<Bytes>,
+    /// The layers of its offer, and the configuration record of its pictures where that had one.
+    picture: (usize, Option<Bytes>),
     halt: CancellationToken,
     /// Whether the offer has pictures, and sound.
     offered: (bool, bool),
@@ -98,9 +99,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, desk: Desk, allowed: Allowed, header: Option<Bytes>) -> Self {
+    pub(super) fn new(peer: Peer, desk: Desk, allowed: Allowed, picture: (usize, Option<Bytes>)) -> Self {
         let halt = CancellationToken::new();
-        Self { peer, desk, allowed: Some(allowed), header, halt, offered: (false, false), live: None }
+        Self { peer, desk, allowed: Some(allowed), picture, halt, offered: (false, false), live: None }
     }
 
     /// Runs to its end; a stable word for how that was.
@@ -161,12 +162,14 @@ impl Session {
             if let Some(live) = &mut self.live {
                 let now = Instant::now();
                 let wished = live.publishing.publisher.keyframe_wanted();
-                if (wished || now >= keyframe)
-                    && let Some((mid, rid, kind)) = live.media.wanted(wished, now)
-                    && let Some(mut writer) = self.peer.rtc().writer(mid)
-                    && let Err(error) = writer.request_keyframe(rid, kind)
-                {
-                    tracing::debug!(%error, "no keyframe could be asked for");
+                if wished || now >= keyframe {
+                    for Track { mid, rid } in live.media.wanted(wished, now) {
+                        let writer = self.peer.rtc().writer(mid);
+                        let asked = writer.map(|mut it| it.request_keyframe(rid, KeyframeRequestKind::Pli));
+                        if let Some(Err(error)) = asked {
+                            tracing::debug!(%error, "no keyframe could be asked for");
+                        }
+                    }
                 }
                 keyframe = live.media.due(now).max(now + Duration::from_millis(20));
             }
@@ -224,7 +227,8 @@ impl Session {
         let segment = u64::try_from(rules.settings.targets.segment.millis()).unwrap_or(2_000);
         let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
         let segment = Duration::from_millis(segment);
-        let media = WhipMedia::new(start, stream, (checkup, limits), workers, segment, self.header.take());
+        let picture = (Layers::announced(self.picture.0), self.picture.1.take());
+        let media = WhipMedia::new(start, stream, (checkup, limits), workers, segment, picture);
         let (video, audio) = self.offered;
         WhipMedia::expect(video, audio, sound_bitrate, &mut publishing.publisher);
         let (now, idle) = (Instant::now(), rules.idle_timeout);

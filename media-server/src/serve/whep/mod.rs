@@ -1,6 +1,7 @@
 //! WHEP (draft-ietf-wish-whep): viewers by WebRTC, a few tenths of a second behind. A stream's pictures and sound are made into
 //! packets once (`packets`); a session (`session`) numbers and encrypts them for its viewer.
 
+mod layers;
 mod packets;
 mod session;
 mod voice;
@@ -12,6 +13,7 @@ use arc_swap::ArcSwap;
 use http::{Request, Response, StatusCode};
 use media::{AccessUnit, AudioFormat};
 use str0m::RtcConfig;
+use str0m::bwe::Bitrate;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +51,9 @@ pub struct Whep {
     tasks: TaskTracker,
     stop: CancellationToken,
 }
+
+/// Of a line of which nothing is known yet: what is not carried is found out within a second or two.
+const FIRST_ESTIMATE: Bitrate = Bitrate::mbps(5);
 
 fn config() -> RtcConfig {
     RtcConfig::new()
@@ -105,11 +110,15 @@ impl Whep {
         let rung = posted.query.iter().find(|(name, _)| name == "rung").map(|(_, rung)| rung.as_str());
         let taken = tokio::time::timeout(FETCHED, self.feeds.take(&posted.rest, rung)).await;
         let feed = taken.unwrap_or(Err(NoFeed::Starting.into())).map_err(|none| unplayable(&none))?;
-        let opened = self.port.open(config(), &posted.offer, posted.local);
+        // Where there is nothing to choose, nothing is estimated: packets go out as they come.
+        let several = packets::layers(&feed.stream.snapshot()).len() > 1;
+        let config = config().enable_bwe(several.then_some(FIRST_ESTIMATE));
+        let opened = self.port.open(config, &posted.offer, posted.local);
         let opened = opened.map_err(|error| answers::unopened(&error))?;
+        let (feeds, fixed) = (self.feeds.clone(), rung.is_some_and(|rung| !rung.is_empty()));
         let (metrics, tasks, stop) = (self.metrics.clone(), self.tasks.clone(), self.stop.child_token());
         let start: Start = Box::new(move |peer, door| {
-            let session = Session::new(peer, feed, waiting);
+            let session = Session::new(peer, feeds, feed, fixed, waiting);
             tasks.spawn(async move {
                 let _permit = permit;
                 metrics.webrtc_viewers.inc();

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use wire::rtp::{self, Payload};
 
 use super::OpusFactory;
+use super::layers::Layer;
 use super::voice::Voice;
 use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped};
 use crate::transport::NoFeed;
@@ -53,6 +54,8 @@ pub(super) struct Packets {
 
 /// A feed as a viewer holds it.
 pub(super) struct Feed {
+    /// The rung.
+    pub(super) rung: Arc<str>,
     shared: Shared,
     pub(super) next: broadcast::Receiver<Arc<Packets>>,
     pub(super) stream: StreamHandle,
@@ -113,8 +116,9 @@ impl Kept {
     }
 }
 
-fn join(shared: &Shared, stream: &StreamHandle) -> Feed {
-    Feed { next: lock(shared).out.subscribe(), shared: Arc::clone(shared), stream: stream.clone() }
+fn join(rung: &Arc<str>, shared: &Shared, stream: &StreamHandle) -> Feed {
+    let next = lock(shared).out.subscribe();
+    Feed { rung: Arc::clone(rung), next, shared: Arc::clone(shared), stream: stream.clone() }
 }
 
 impl PacketFeeds {
@@ -144,18 +148,19 @@ impl PacketFeeds {
         }
     }
 
-    fn of(&self, handle: &StreamHandle, rung: Option<&str>) -> Result<Feed, NoPackets> {
+    /// A rung of a stream that is there.
+    pub(super) fn of(&self, handle: &StreamHandle, rung: Option<&str>) -> Result<Feed, NoPackets> {
         let snapshot = handle.snapshot();
         let rendition = find(&snapshot, rung)?;
         let key = (Arc::clone(&snapshot.name), Arc::clone(&rendition.name));
         let mut feeds = lock(&self.taken);
         if let Some(shared) = feeds.get(&key) {
-            return Ok(join(shared, handle));
+            return Ok(join(&rendition.name, shared, handle));
         }
         let out = broadcast::Sender::new(WAITING);
         let shared: Shared = Arc::new(Mutex::new(Kept { pictures: VecDeque::new(), bytes: 0, out }));
         feeds.insert(key.clone(), Arc::clone(&shared));
-        let feed = join(&shared, handle);
+        let feed = join(&rendition.name, &shared, handle);
         let (all, stop, handle) = (self.clone(), self.stop.clone(), handle.clone());
         self.tasks.spawn(async move {
             tokio::select! {
@@ -180,6 +185,24 @@ impl PacketFeeds {
         }
         over
     }
+}
+
+/// What a viewer may choose of, the best first.
+pub(super) fn layers(snapshot: &Snapshot) -> Vec<Layer> {
+    let played = snapshot.video.iter().filter(|it| is_played(it));
+    let mut layers: Vec<_> = played
+        .filter_map(|it| match &it.format {
+            Format::Video(video) => Some(Layer {
+                encoding_id: Arc::clone(&it.name),
+                width: video.width,
+                height: video.height,
+                bitrate: it.bitrate(),
+            }),
+            Format::Audio(_) => None,
+        })
+        .collect();
+    layers.sort_by_key(|layer| std::cmp::Reverse((layer.height, layer.bitrate)));
+    layers
 }
 
 /// What browsers play: H.264 whose pictures are shown as they come.

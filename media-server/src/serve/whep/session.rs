@@ -1,9 +1,10 @@
 //! One viewer by WebRTC from the answer to the end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::Kind;
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::format::Codec;
 use str0m::media::{MediaKind, Mid, Pt};
 use str0m::rtp::{RtpWrite, SeqNo};
@@ -11,25 +12,37 @@ use str0m::{Event, Rtc};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::packets::{Feed, Packets};
-use crate::signalling::Door;
+use super::layers::Choice;
+use super::packets::{Feed, PacketFeeds, Packets, layers};
+use crate::signalling::{self, Command, Door};
 use crate::transport::rtc::{Over, Peer};
 use crate::web::pending::Waiting;
 
 /// A client that is not connected by then has gone, or cannot reach us.
 const CONNECT: Duration = Duration::from_secs(15);
 
+/// Between two looks at whether another rung is better.
+const LOOK: Duration = Duration::from_millis(500);
+/// How much more than the best rung a line is asked whether it carries, in hundredths.
+const PROBED: u64 = 160;
+
 /// A track as it was negotiated, and how far it is.
 struct Track {
     mid: Mid,
     pt: Pt,
     next: u64,
+    /// Of the last unit: one rung begins where another ends.
+    time: Option<u32>,
 }
 
 /// See the module.
 pub(super) struct Session {
     peer: Peer,
+    feeds: PacketFeeds,
     feed: Feed,
+    /// Another rung, of which a keyframe is waited for.
+    other: Option<Feed>,
+    choice: Choice,
     video: Option<Track>,
     audio: Option<Track>,
     connected: bool,
@@ -40,9 +53,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, feed: Feed, waiting: Waiting) -> Self {
+    /// `fixed`: the rung was asked for by its name.
+    pub(super) fn new(peer: Peer, feeds: PacketFeeds, feed: Feed, fixed: bool, waiting: Waiting) -> Self {
         let waiting = Some(waiting);
-        Self { peer, feed, video: None, audio: None, connected: false, waiting, joined: false }
+        let mut choice = Choice::default();
+        choice.fix(fixed.then(|| Arc::clone(&feed.rung)));
+        let (video, audio, other) = (None, None, None);
+        Self { peer, feeds, feed, other, choice, video, audio, connected: false, waiting, joined: false }
     }
 
     /// Runs to its end; a stable word for how that was.
@@ -55,12 +72,20 @@ impl Session {
 
     async fn drive(&mut self, door: &mut Door, stop: &CancellationToken) -> &'static str {
         let connect_by = tokio::time::Instant::now() + CONNECT;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let other = async {
+                match &mut self.other {
+                    Some(other) => other.next.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return "dropped",
                 Some(command) = door.commands.recv() => {
-                    if !command.obey(&mut self.peer) {
+                    if !self.obey(command) {
                         return "left";
                     }
                 }
@@ -74,19 +99,91 @@ impl Session {
                         return "error";
                     }
                 },
+                packets = other, if self.connected => match packets {
+                    Ok(packets) => self.change(&packets),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => self.other = None,
+                },
                 packets = self.feed.next.recv(), if self.connected => match packets {
                     Ok(packets) => self.send(&packets),
                     // What was missed cannot be decoded over: it goes on with the next keyframe.
                     Err(RecvError::Lagged(_)) => self.joined = false,
+                    // Its rung may be gone, and the stream not.
+                    Err(RecvError::Closed) if self.choose() => {}
                     Err(RecvError::Closed) => return "ended",
                 },
+                _ = look.tick(), if self.connected => {
+                    self.choose();
+                }
                 () = tokio::time::sleep_until(connect_by), if !self.connected => return "unconnected",
             }
         }
     }
 
+    /// False: the client has done with the session.
+    fn obey(&mut self, command: Command) -> bool {
+        let Command::Layers(wish, answer) = command else { return command.obey(&mut self.peer) };
+        let known = layers(&self.feed.stream.snapshot());
+        let chosen = match wish {
+            None => Ok(()),
+            Some(signalling::Layer::Auto) => {
+                self.choice.fix(None);
+                Ok(())
+            }
+            Some(signalling::Layer::Named(name)) => match known.iter().find(|it| *it.encoding_id == *name) {
+                Some(layer) => {
+                    self.choice.fix(Some(Arc::clone(&layer.encoding_id)));
+                    Ok(())
+                }
+                None => Err(signalling::Unknown),
+            },
+        };
+        self.choose();
+        let current = self.other.as_ref().map_or(&self.feed.rung, |other| &other.rung);
+        let _told = answer.send(Some(chosen.map(|()| self.choice.describe(&known, current)))).is_ok();
+        true
+    }
+
+    /// Looks whether another rung should be sent; true where one is on its way.
+    fn choose(&mut self) -> bool {
+        let known = layers(&self.feed.stream.snapshot());
+        if known.len() > 1
+            && let Some(most) = known.iter().map(|layer| layer.bitrate).max()
+        {
+            let wanted = Bitrate::bps(most.saturating_mul(PROBED) / 100);
+            self.peer.rtc().bwe().set_desired_bitrate(wanted);
+        }
+        let current = self.other.as_ref().map_or(&self.feed.rung, |other| &other.rung);
+        let next = self.choice.next(&known, current, Instant::now());
+        if let Some(next) = next.filter(|next| next.encoding_id == self.feed.rung) {
+            tracing::debug!(rung = %next.encoding_id, "a viewer stays");
+            self.other = None;
+        } else if let Some(next) = next
+            && let Ok(feed) = self.feeds.of(&self.feed.stream, Some(&next.encoding_id))
+        {
+            tracing::debug!(rung = %next.encoding_id, "a viewer goes to another rung");
+            self.other = Some(feed);
+        }
+        self.other.is_some()
+    }
+
+    /// What comes of the other rung: with a keyframe it is the one that is sent.
+    fn change(&mut self, packets: &Arc<Packets>) {
+        if packets.kind == Kind::Video
+            && packets.keyframe
+            && let Some(other) = self.other.take()
+        {
+            self.feed = other;
+            self.joined = false;
+            self.send(packets);
+        }
+    }
+
     fn event(&mut self, event: Event) {
         match event {
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                self.choice.estimated(estimate.as_u64());
+            }
             Event::MediaAdded(media) => {
                 let rtc = self.peer.rtc();
                 match media.kind {
@@ -121,6 +218,11 @@ impl Session {
             Kind::Audio => self.audio.as_mut(),
         };
         let Some(track) = track else { return };
+        if track.time.is_some_and(|last| packets.time.wrapping_sub(last).cast_signed() <= 0) {
+            // The rung before has sent it.
+            return;
+        }
+        track.time = Some(packets.time);
         let mut direct = self.peer.rtc().direct_api();
         let Some(stream) = direct.stream_tx_by_mid(track.mid, None) else { return };
         let last = packets.payloads.len().saturating_sub(1);
@@ -144,5 +246,5 @@ fn track(rtc: &mut Rtc, mid: Mid, codec: Codec) -> Option<Track> {
             && (codec != Codec::H264 || spec.format.packetization_mode == Some(1))
     };
     let pt = rtc.codec_config().params().iter().find(fits)?.pt();
-    Some(Track { mid, pt, next: u64::from(rand::random::<u16>()) })
+    Some(Track { mid, pt, next: u64::from(rand::random::<u16>()), time: None })
 }

@@ -174,13 +174,20 @@ fn source(codec: VideoCodec, video: &VideoFormat) -> gst_app::AppSrc {
         VideoCodec::H264 => ("video/x-h264", "avc", "au"),
         VideoCodec::H265 => ("video/x-h265", "hvc1", "au"),
         VideoCodec::Av1 => ("video/x-av1", "obu-stream", "tu"),
+        // What must be known stands in their keyframes.
+        VideoCodec::Vp8 => ("video/x-vp8", "", ""),
+        VideoCodec::Vp9 => ("video/x-vp9", "", "frame"),
     };
     let mut caps = gst::Caps::builder(media)
-        .field("stream-format", layout)
-        .field("alignment", alignment)
-        .field("codec_data", gst::Buffer::from_slice(video.config.clone()))
         .field("width", i32::try_from(video.width).unwrap_or(i32::MAX))
         .field("height", i32::try_from(video.height).unwrap_or(i32::MAX));
+    if !layout.is_empty() {
+        let record = gst::Buffer::from_slice(video.config.clone());
+        caps = caps.field("stream-format", layout).field("codec_data", record);
+    }
+    if !alignment.is_empty() {
+        caps = caps.field("alignment", alignment);
+    }
     if let Some((numerator, denominator)) = video.frame_rate
         && let (Ok(numerator), Ok(denominator @ 1..)) = (i32::try_from(numerator), i32::try_from(denominator))
     {
@@ -205,6 +212,8 @@ fn decoder(codec: VideoCodec) -> Result<gst::Element, PipelineError> {
             decoder.set_property("max-errors", -1_i32);
             return Ok(decoder);
         }
+        VideoCodec::Vp8 => element("avdec_vp8")?,
+        VideoCodec::Vp9 => element("avdec_vp9")?,
     };
     // Frame threads hold back a frame each. One thread decodes 1080p60 several times over.
     decoder.set_property("max-threads", 1_i32);

@@ -1,6 +1,6 @@
-//! Further video tracks of a publisher (Enhanced RTMP, "Multitrack"): the same pictures in other sizes, which become
-//! rungs of their own. They are placed on the timeline by the source's pictures of the same timestamp, so that all of
-//! them are cut at the same moments.
+//! Further video tracks of a publisher (Enhanced RTMP's "Multitrack", layers of simulcast): the same pictures in other
+//! sizes, which become rungs of their own. They are placed on the timeline by the source's pictures of the same timestamp,
+//! so that all of them are cut at the same moments.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -15,6 +15,8 @@ use crate::live::{Counters, Publisher};
 const MOST_TRACKS: usize = 7;
 /// Pictures of the source whose places are remembered.
 const PLACES: usize = 128;
+/// Pictures whose timestamps are no further apart are the same picture: clocks of layers are known to some milliseconds.
+const SAME_MS: i32 = 7;
 /// Pictures of a track that wait for the source's at most.
 const WAITING: usize = 64;
 
@@ -113,7 +115,7 @@ impl FurtherTracks {
     fn release(&mut self, publisher: &mut Publisher) {
         let Some((newest, _)) = self.places.back().copied() else { return };
         for track in &mut self.tracks {
-            while track.waiting.front().is_some_and(|waiting| behind(waiting.timestamp, newest) >= 0) {
+            while track.waiting.front().is_some_and(|waiting| behind(waiting.timestamp, newest) >= -SAME_MS) {
                 let Some(waiting) = track.waiting.pop_front() else { break };
                 if track.format.is_none() {
                     Counters::add(&publisher.counters().dropped, 1);
@@ -159,17 +161,22 @@ fn behind(timestamp: u32, reference: u32) -> i32 {
     reference.wrapping_sub(timestamp).cast_signed()
 }
 
-/// The unit, where the source has its picture of this timestamp, or as far from the nearest one before.
+/// The unit, where the source has its picture of about this timestamp, or as far from the nearest one before.
 fn unit(
     places: &VecDeque<(u32, Timestamp)>,
     timestamp: u32,
     composition_ms: i32,
     picture: Picture,
 ) -> AccessUnit {
-    let place = places.iter().rev().find(|(placed, _)| behind(*placed, timestamp) >= 0).or(places.front());
-    let (dts, next) = place.map_or((Timestamp::ZERO, None), |(placed, dts)| {
+    let off = |placed: u32| behind(placed, timestamp).saturating_abs();
+    let nearest = places.iter().min_by_key(|(placed, _)| off(*placed));
+    let same = nearest.filter(|(placed, _)| off(*placed) <= SAME_MS);
+    let before =
+        || places.iter().rev().find(|(placed, _)| behind(*placed, timestamp) >= 0).or(places.front());
+    let (dts, next) = same.or_else(before).map_or((Timestamp::ZERO, None), |(placed, dts)| {
         let next = places.iter().find(|(_, later)| later > dts).map(|(_, later)| *later - *dts);
-        (*dts + Span::from_millis(i64::from(behind(*placed, timestamp))), next)
+        let off = if same.is_some() { 0 } else { behind(*placed, timestamp) };
+        (*dts + Span::from_millis(i64::from(off)), next)
     });
     AccessUnit {
         dts,
@@ -204,6 +211,11 @@ mod tests {
             assert_eq!(placed(timestamp).dts, dts);
         }
         assert_eq!(placed(places()[3].0).duration, Span::from_ticks(1, 30));
+        let (timestamp, dts) = places()[4];
+        for off in [1, 6] {
+            assert_eq!(placed(timestamp.wrapping_add(off)).dts, dts);
+            assert_eq!(placed(timestamp.wrapping_sub(off)).dts, dts);
+        }
     }
 
     #[test]
