@@ -18,7 +18,7 @@ use wire::sdp;
 
 use super::Desk;
 use super::publishing::{Asking, Denied, ask};
-use crate::live::{Phase, Policy, PublishError};
+use crate::live::{OnAir, Phase, Policy, PublishError};
 use crate::metrics::Outcome;
 use crate::signalling::{Endpoint, Links, Posted, Readable, Refused, Start, answers};
 use crate::transport::rtc::{Opened, Port};
@@ -109,7 +109,8 @@ impl Whip {
         let taken = self.desk.directory.get(&allowed.grant.stream).is_some_and(|stream| {
             let now = stream.snapshot();
             let refuses = rules.settings.policy == Policy::Reject && allowed.is_primary();
-            refuses && now.phase == Phase::Live && now.session.is_some() && !now.holding
+            let heard = now.on_air == OnAir::Primary && !now.holding;
+            refuses && now.phase == Phase::Live && now.session.is_some() && heard
         });
         if taken {
             return Err(denied(&PublishError::AlreadyLive(allowed.grant.stream).into()).into());
