@@ -106,7 +106,11 @@ async fn gstreamer_publishes_h264_and_hevc() -> Result<()> {
         let now = stream(&world).await?;
         println!("{now}");
         assert!(now["video"]["codec"].as_str().is_some_and(|it| it.starts_with(carried)), "{now}");
-        assert_eq!((&now["counters"]["dropped"], &now["audio"]["codec"]), (&0.into(), &"mp4a.40.2".into()));
+        // What is sent before DTLS is through on both sides may be lost, and the next keyframe is two seconds later.
+        let dropped = now["counters"]["dropped"].as_u64().context("no count")?;
+        assert!(dropped <= 60, "{dropped} pictures left out");
+        assert_eq!(now["audio"]["codec"], "mp4a.40.2");
+        assert!(now["publisher"]["repairs"]["back_step"].is_null(), "{now}");
     }
     Ok(())
 }

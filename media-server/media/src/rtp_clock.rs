@@ -15,6 +15,14 @@ const SHARE: i64 = 4;
 /// A layer is moved where its reports place it further off than this: half of a picture at 60 a second.
 const LAYER_OFF: i64 = RATE as i64 / 120;
 
+/// A sender whose reports leave where they were by more than this has begun a new count: what the other tracks' older reports
+/// say does not belong together with it. GStreamer 1.22 does so.
+const JUMP: i64 = RATE as i64 / 5;
+/// Reports that move the sound further than this, against what arrived together, are believed the second time.
+const STRANGE: i64 = RATE as i64 / 2;
+/// Reports further apart than this say nothing of how two tracks lie: a new count may have begun between them.
+const TOGETHER: i64 = 5 * RATE as i64 / 2;
+
 /// Layers of one picture.
 pub const MOST_LAYERS: usize = 8;
 
@@ -25,8 +33,10 @@ struct Side {
     scale: u64,
     /// From its own count to the common one.
     shift: Option<u64>,
-    /// From its own count to the sender's wall clock.
+    /// From its own count to the sender's wall clock, by a report that can still be used.
     wall: Option<u64>,
+    /// The same by the last report, and that one's wall clock.
+    reported: Option<(u64, u64)>,
     /// The newest timestamp, with its wraps unrolled.
     newest: Option<u64>,
 }
@@ -42,12 +52,14 @@ pub struct RtpClock {
     source: usize,
     /// Reports have said how the tracks lie to one another.
     told: bool,
+    /// A strange move of the sound that was not believed.
+    strange: Option<i64>,
 }
 
 impl Side {
     fn new(rate: u32) -> Self {
         let scale = u64::from(RATE.checked_div(rate).unwrap_or(1));
-        Self { scale, shift: None, wall: None, newest: None }
+        Self { scale, shift: None, wall: None, reported: None, newest: None }
     }
 
     fn scaled(&self, timestamp: u64) -> u64 {
@@ -61,18 +73,31 @@ impl Side {
         Some(newest.wrapping_add_signed(i64::from(off)))
     }
 
-    /// A sender report; one before the first unit says nothing.
-    fn report(&mut self, timestamp: u32, wall: Span) {
-        if let Some(timestamp) = self.unrolled(timestamp) {
-            self.wall = Some(wall.ticks(RATE).cast_unsigned().wrapping_sub(self.scaled(timestamp)));
-        }
+    /// A sender report; one before the first unit says nothing. True: its count is another one now.
+    fn report(&mut self, timestamp: u32, wall: Span) -> bool {
+        let Some(timestamp) = self.unrolled(timestamp) else { return false };
+        let at = wall.ticks(RATE).cast_unsigned();
+        let now = at.wrapping_sub(self.scaled(timestamp));
+        self.wall = Some(now);
+        let before = self.reported.replace((now, at));
+        before.is_some_and(|(before, _)| apart(now, before) > JUMP)
     }
+
+    /// The last reports of both are of about the same moment.
+    fn is_with(&self, other: &Self) -> bool {
+        let of_both = self.reported.zip(other.reported);
+        of_both.is_some_and(|((_, one), (_, other))| apart(one, other) <= TOGETHER)
+    }
+}
+
+fn apart(one: u64, other: u64) -> i64 {
+    one.wrapping_sub(other).cast_signed().saturating_abs()
 }
 
 impl Default for RtpClock {
     fn default() -> Self {
         let (video, audio) = (Side::new(90_000), Side::new(48_000));
-        Self { video, audio, layers: [video; MOST_LAYERS], source: 0, told: false }
+        Self { video, audio, layers: [video; MOST_LAYERS], source: 0, told: false, strange: None }
     }
 }
 
@@ -102,7 +127,11 @@ impl RtpClock {
 
     /// A sender report of a track: `timestamp`, as RTP has it, and the sender's wall clock at that moment, since any origin.
     pub fn report(&mut self, kind: Kind, timestamp: u32, wall: Span) {
-        self.side(kind).report(timestamp, wall);
+        if self.side(kind).report(timestamp, wall) {
+            // The other's next report belongs with this one.
+            let other = if kind == Kind::Video { Kind::Audio } else { Kind::Video };
+            self.side(other).wall = None;
+        }
         self.settle();
     }
 
@@ -118,14 +147,17 @@ impl RtpClock {
     pub fn layer_report(&mut self, layer: usize, timestamp: u32, wall: Span) {
         let video = self.video;
         let Some(side) = self.layers.get_mut(layer) else { return };
-        side.report(timestamp, wall);
+        if side.report(timestamp, wall) {
+            self.video.wall = None;
+            return;
+        }
         let (Some(shift), Some(of_video), Some(of_layer)) = (video.shift, video.wall, side.wall) else {
             return;
         };
         let wanted = shift.wrapping_add(of_layer.wrapping_sub(of_video));
         // Reports waver; what was placed once stays together with the picture.
-        let off = side.shift.map(|shift| wanted.wrapping_sub(shift).cast_signed().saturating_abs());
-        if off.is_none_or(|off| off > LAYER_OFF) {
+        let off = side.shift.is_none_or(|shift| apart(wanted, shift) > LAYER_OFF);
+        if off && side.is_with(&video) {
             side.shift = Some(wanted);
         }
     }
@@ -155,15 +187,24 @@ impl RtpClock {
     fn settle(&mut self) {
         let (Some(video), Some(audio)) = (self.video.shift, self.audio.shift) else { return };
         let (Some(of_video), Some(of_audio)) = (self.video.wall, self.audio.wall) else { return };
+        if !self.audio.is_with(&self.video) {
+            return;
+        }
         let wanted = video.wrapping_add(of_audio.wrapping_sub(of_video));
         let off = wanted.wrapping_sub(audio).cast_signed();
         if off.saturating_abs() > APART {
             return;
         }
-        let step = if self.told { off.checked_div(SHARE).unwrap_or(0) } else { off };
-        self.told = true;
         // Taken once each.
         self.audio.wall = None;
+        if off.saturating_abs() > STRANGE {
+            let before = self.strange.replace(off);
+            if before.is_none_or(|before| off.saturating_sub(before).saturating_abs() > JUMP) {
+                return;
+            }
+        }
+        let step = if self.told { off.checked_div(SHARE).unwrap_or(0) } else { off };
+        (self.told, self.strange) = (true, None);
         self.audio.shift = Some(audio.wrapping_add_signed(step));
     }
 }
@@ -223,7 +264,44 @@ mod tests {
         clock.layer_report(1, 500_000, Span::from_millis(7_504));
         assert_eq!(clock.layer(1, 455_000), Some(video));
         clock.layer_report(1, 500_000, Span::from_millis(8_500));
+        assert_eq!(clock.layer(1, 455_000), Some(video), "the picture's next report is waited for");
+        clock.report(Kind::Video, 90_000, Span::from_millis(7_000));
+        clock.layer_report(1, 500_000, Span::from_millis(8_500));
         assert_eq!(clock.layer(1, 410_000), Some(video + SECOND / 2));
+    }
+
+    #[test]
+    fn a_sender_that_begins_a_new_count_moves_nothing() {
+        let mut clock = RtpClock::default();
+        clock.raw(Kind::Video, 90_000, at(0));
+        clock.raw(Kind::Audio, 48_000, at(0));
+        clock.report(Kind::Video, 90_000, Span::from_millis(7_000));
+        clock.report(Kind::Audio, 48_000, Span::from_millis(7_000));
+        let sound = clock.raw(Kind::Audio, 96_000, at(1_000));
+        // A report that is older than that says nothing.
+        let mut late = clock;
+        late.report(Kind::Audio, 96_000 + 48_000, Span::from_millis(11_000));
+        assert_eq!(late.raw(Kind::Audio, 96_000, at(1_000)), sound);
+        // Both tracks' reports say nine seconds more, the sound's first.
+        clock.report(Kind::Audio, 96_000 + 9 * 48_000, Span::from_millis(8_000));
+        assert_eq!(clock.raw(Kind::Audio, 96_000, at(1_000)), sound);
+        clock.report(Kind::Video, 180_000 + 9 * 90_000, Span::from_millis(8_000));
+        assert_eq!(clock.raw(Kind::Audio, 96_000, at(1_000)), sound);
+        clock.report(Kind::Video, 270_000 + 9 * 90_000, Span::from_millis(9_000));
+        assert_eq!(clock.raw(Kind::Audio, 96_000, at(1_000)), sound);
+    }
+
+    #[test]
+    fn a_strange_move_is_believed_the_second_time() {
+        let mut clock = RtpClock::default();
+        clock.raw(Kind::Video, 90_000, at(0));
+        let sound = clock.raw(Kind::Audio, 48_000, at(0));
+        for (millis, moved) in [(7_000, 0), (8_000, SECOND)] {
+            let later = u32::try_from(millis - 7_000).unwrap();
+            clock.report(Kind::Video, 90_000 + later * 90, Span::from_millis(millis));
+            clock.report(Kind::Audio, 48_000 + later * 48, Span::from_millis(millis + 1_000));
+            assert_eq!(clock.raw(Kind::Audio, 48_000, at(0)).wrapping_sub(sound), moved, "after {millis} ms");
+        }
     }
 
     #[test]

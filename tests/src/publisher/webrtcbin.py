@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import urllib.error
 import urllib.request
 
 import gi
@@ -24,7 +25,7 @@ def main(endpoint: str, key: str, codec: str) -> None:
     Gst.init(None)
     pipeline = Gst.parse_launch(
         "webrtcbin name=peer bundle-policy=max-bundle"
-        " videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=30/1 ! videoconvert"
+        " videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=640,height=360,framerate=30/1 ! videoconvert"
         f" ! {ENCODERS[codec]} pt=96 ! application/x-rtp,media=video,encoding-name={codec},payload=96,clock-rate=90000 ! peer."
         " audiotestsrc is-live=true wave=ticks ! audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2"
         " ! opusenc bitrate=96000 ! rtpopuspay pt=97"
@@ -37,24 +38,28 @@ def main(endpoint: str, key: str, codec: str) -> None:
         print(reason, file=sys.stderr, flush=True)
         loop.quit()
 
-    def post(offer) -> None:
+    def post(offer: str) -> None:
         headers = {"Content-Type": "application/sdp", "Authorization": f"Bearer {key}"}
-        request = urllib.request.Request(endpoint, offer.sdp.as_text().encode(), headers)
+        request = urllib.request.Request(endpoint, offer.encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as reply:
                 text = reply.read()
         except urllib.error.HTTPError as error:
             return end(f"{error.code} {error.read().decode()}")
+        except OSError as error:
+            return end(str(error))
         _, sdp = GstSdp.SDPMessage.new()
         GstSdp.sdp_message_parse_buffer(text, sdp)
         answer = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.ANSWER, sdp)
         peer.emit("set-remote-description", answer, Gst.Promise.new())
 
     def offered(promise, *_) -> None:
-        promise.wait()
-        offer = promise.get_reply().get_value("offer")
+        # The description lives as long as the reply.
+        reply = promise.get_reply()
+        offer = reply.get_value("offer")
+        text = offer.sdp.as_text()
         peer.emit("set-local-description", offer, Gst.Promise.new())
-        threading.Thread(target=post, args=(offer,), daemon=True).start()
+        threading.Thread(target=post, args=(text,), daemon=True).start()
 
     def needed(*_) -> None:
         for index in range(2):
