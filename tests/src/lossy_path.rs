@@ -26,9 +26,14 @@ pub struct Path {
     pub overtaken: (u64, Duration),
     /// There and back.
     pub round_trip: Duration,
+    /// Bits a second that fit through, in each direction; 0: as many as come. What waits too long for its turn is lost.
+    pub bits_per_second: u64,
     /// Which datagrams are lost.
     pub seed: u64,
 }
+
+/// The longest queue before a narrow path.
+const QUEUE: Duration = Duration::from_millis(400);
 
 /// A running proxy; it ends when it is dropped.
 #[derive(Debug)]
@@ -78,15 +83,17 @@ struct Direction {
     burst: u64,
     /// When the last one that keeps its place arrives.
     last: Option<Instant>,
+    /// When a narrow path has room for the next.
+    free: Option<Instant>,
 }
 
 impl Direction {
     fn new(seed: u64) -> Self {
-        Self { dice: Dice(seed | 1), burst: 0, last: None }
+        Self { dice: Dice(seed | 1), burst: 0, last: None, free: None }
     }
 
     /// When a datagram that is sent now arrives, if it does.
-    fn arrives(&mut self, path: &Path) -> Option<Instant> {
+    fn arrives(&mut self, path: &Path, length: usize) -> Option<Instant> {
         let throw = self.dice.throw();
         if path.bursts.1 > 0 && self.burst == 0 && self.dice.throw() % 10_000 < path.bursts.0 {
             self.burst = path.bursts.1;
@@ -98,7 +105,17 @@ impl Direction {
         if throw % 1000 < path.lost_in_thousand {
             return None;
         }
-        let mut at = Instant::now() + path.round_trip / 2;
+        let now = Instant::now();
+        let mut at = now + path.round_trip / 2;
+        if path.bits_per_second > 0 {
+            let turn = self.free.map_or(now, |free| free.max(now));
+            if turn - now > QUEUE {
+                return None;
+            }
+            let through = turn + Duration::from_secs_f64(length as f64 * 8.0 / path.bits_per_second as f64);
+            self.free = Some(through);
+            at += through - now;
+        }
         if path.overtaken.0 > 0 && self.dice.throw() % 1000 < path.overtaken.0 {
             return Some(at + path.overtaken.1);
         }
@@ -147,7 +164,7 @@ async fn carry(near: UdpSocket, far: UdpSocket, path: Path, connection: Arc<Atom
             },
         };
         let direction = if outwards { &mut there } else { &mut back };
-        if let Some(at) = direction.arrives(&path) {
+        if let Some(at) = direction.arrives(&path, datagram.len()) {
             number += 1;
             on_the_way.insert((at, number), (outwards, datagram));
         }

@@ -10,7 +10,7 @@ use weir_tests::{
     publisher::{Ffmpeg, Source, Whip, webrtc, whip::Wish},
     wait,
     whep::{Whep, ages_by_hls},
-    world::Plan,
+    world::{Plan, World},
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -131,5 +131,76 @@ async fn what_comes_by_rtmp_is_seen_and_heard_too() -> Result<()> {
         .await?;
     assert!(video["framesDecoded"].as_u64().is_some_and(|decoded| decoded > 60), "{video}");
     assert_eq!(video["framesDropped"], 0, "{video}");
+    Ok(())
+}
+
+/// Waits until so many rungs can be played.
+async fn rungs(world: &World, count: usize) -> Result<()> {
+    wait::until("the rungs", SOON, || async {
+        let text = world.client.get(&world.media.hls("desk")).await?.text();
+        Ok((text.matches("RESOLUTION=").count() >= count).then_some(()))
+    })
+    .await
+}
+
+/// The height of the picture that is shown.
+async fn height(viewer: &Whep) -> Result<u64> {
+    viewer.browser.value("window.__whep.video.videoHeight").await?.as_u64().context("no picture")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_chooses_a_layer_or_leaves_it_to_the_server() -> Result<()> {
+    let world = Plan::open()?.small_ladder().start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("desk"))?;
+    rungs(&world, 3).await?;
+    let viewer = Whep::play(&world.media.http, "desk", None).await?;
+    viewer.first().await?;
+    let session = viewer.browser.value("window.__whep.session").await?;
+    let layers = format!("{}/layers", session.as_str().context("no session")?);
+    let json = [(http::header::CONTENT_TYPE, "application/json")];
+    let choose = async |body: &str| webrtc::call(&world.client, Method::POST, &layers, &json, body).await;
+    let told: serde_json::Value = serde_json::from_str(&world.client.get(&layers).await?.text())?;
+    println!("{told}");
+    assert_eq!((&told["auto"], &told["current"]), (&true.into(), &"source".into()));
+    let heights: Vec<_> =
+        told["layers"].as_array().into_iter().flatten().map(|it| it["height"].as_u64()).collect();
+    assert_eq!(heights, [Some(360), Some(240), Some(160)]);
+    assert_eq!(choose(r#"{"encodingId": "160p"}"#).await?.status, 200);
+    wait::until("160 lines", SOON, || async { Ok((height(&viewer).await? == 160).then_some(())) }).await?;
+    assert_eq!(choose(r#"{"encodingId": "1080p"}"#).await?.status, 404);
+    assert_eq!(choose("160p").await?.status, 400);
+    let told = choose(r#"{"encodingId": null}"#).await?.text();
+    assert!(told.contains("\"auto\":true"), "{told}");
+    // The line carries more: the server finds out, and goes up.
+    wait::until("360 lines", SOON, || async { Ok((height(&viewer).await? == 360).then_some(())) }).await?;
+    println!("{}", world.client.get(&layers).await?.text());
+    let (video, audio) = (viewer.inbound("video").await?, viewer.inbound("audio").await?);
+    println!("{video}\n{audio}");
+    assert!(video["freezeCount"].as_u64().is_some_and(|freezes| freezes <= 1), "{video}");
+    assert!(audio["concealedSamples"].as_u64().is_some_and(|samples| samples < 48_000), "{audio}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_too_narrow_gets_a_rung_that_fits() -> Result<()> {
+    let world = Plan::open()?.small_ladder().start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("desk"))?;
+    rungs(&world, 3).await?;
+    let path = Path { bits_per_second: 700_000, round_trip: Duration::from_millis(40), ..Path::default() };
+    let path = LossyPath::to(world.media.webrtc.parse()?, path).await?;
+    let viewer = Whep::play(&world.media.http, "desk", Some(path.address)).await?;
+    println!("first picture after {:.0} ms", viewer.first().await?);
+    wait::until("a smaller picture", SOON, || async { Ok((height(&viewer).await? < 360).then_some(())) })
+        .await?;
+    let before = viewer.inbound("video").await?;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let after = viewer.inbound("video").await?;
+    let pictures = |it: &serde_json::Value| it["framesDecoded"].as_u64().unwrap_or_default();
+    println!(
+        "{} lines, {} pictures in 6 s\n{after}",
+        height(&viewer).await?,
+        pictures(&after) - pictures(&before)
+    );
+    assert!(pictures(&after) - pictures(&before) > 120, "{after}");
     Ok(())
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use media::doctor::Line;
 use media::h264::from_annex_b;
 use media::intake::VideoCodec;
-use media::rtp_clock::RtpClock;
+use media::rtp_clock::{MOST_LAYERS, RtpClock};
 use media::{AudioFormat, Kind, Span, Timestamp, h264, opus};
 use str0m::format::Codec;
 use str0m::media::{MediaData, Mid};
@@ -35,11 +35,33 @@ const USUAL_MOST: u32 = 2_500_000;
 /// Frames of sound in a row that are made up.
 const CONCEALED: u64 = 10;
 
-/// What a sender report says: an RTP timestamp, and the sender's wall clock.
-fn report(info: &SenderInfo) -> Option<(u32, Span)> {
-    let wall = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let wall = Span::from_ticks(i64::try_from(wall.as_nanos()).ok()?, 1_000_000_000);
-    Some((info.rtp_time.numer() as u32, wall))
+/// Reports that come sooner are of a time at which a sender empties its queues: GStreamer's are wrong by a tenth of a second
+/// then.
+const EARLY: Duration = Duration::from_secs(1);
+
+/// Sender reports, each taken once.
+#[derive(Default)]
+struct Reports {
+    /// The newest of each source.
+    known: Vec<SenderInfo>,
+}
+
+impl Reports {
+    /// What a new one says: an RTP timestamp, and the sender's wall clock.
+    fn take(&mut self, info: Option<&SenderInfo>, since: Duration) -> Option<(u32, Span)> {
+        let info = *info?;
+        let known = self.known.iter().position(|known| known.ssrc == info.ssrc);
+        let before = known.map(|at| self.known.swap_remove(at));
+        if self.known.len() <= MOST_LAYERS {
+            self.known.push(info);
+        }
+        if since < EARLY || before.is_some_and(|before| before.ntp_time == info.ntp_time) {
+            return None;
+        }
+        let wall = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let wall = Span::from_ticks(i64::try_from(wall.as_nanos()).ok()?, 1_000_000_000);
+        Some((info.rtp_time.numer() as u32, wall))
+    }
 }
 
 /// Of the common clock, by which pictures of several layers are told to be the same.
@@ -63,6 +85,7 @@ pub(super) struct WhipMedia {
     layers: Layers,
     further: FurtherTracks,
     clock: RtpClock,
+    reports: Reports,
     began: Instant,
     audio: Option<Mid>,
     /// Of H.264, as the offer had it.
@@ -95,6 +118,7 @@ impl WhipMedia {
             layers,
             further: FurtherTracks::default(),
             clock: RtpClock::default(),
+            reports: Reports::default(),
             began: Instant::now(),
             audio: None,
             header,
@@ -150,8 +174,8 @@ impl WhipMedia {
         let track = Track { mid: data.mid, rid: data.rid };
         let Some(index) = self.layers.index(track, now) else { return Ok(()) };
         let (keyframe, contiguous, time) = (data.is_keyframe(), data.contiguous, data.time.numer());
-        let (arrival, told) =
-            (self.arrival(data.network_time), data.last_sender_info.as_ref().and_then(report));
+        let arrival = self.arrival(data.network_time);
+        let told = self.reports.take(data.last_sender_info.as_ref(), self.began.elapsed());
         let bytes = Bytes::from_owner(Shared(data.data));
         let is_annex_b = matches!(codec, VideoCodec::H264 | VideoCodec::H265);
         let payload = if is_annex_b { from_annex_b(&bytes) } else { bytes };
@@ -224,7 +248,8 @@ impl WhipMedia {
         if *self.audio.get_or_insert(data.mid) != data.mid {
             return Ok(());
         }
-        if let Some((timestamp, wall)) = data.last_sender_info.as_ref().and_then(report) {
+        let told = self.reports.take(data.last_sender_info.as_ref(), self.began.elapsed());
+        if let Some((timestamp, wall)) = told {
             self.clock.report(Kind::Audio, timestamp, wall);
         }
         let raw = self.clock.raw(Kind::Audio, data.time.numer(), self.arrival(data.network_time));
