@@ -1,7 +1,7 @@
 //! Renditions as RTP packets, made once for all viewers of a rung, and only while somebody watches.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -71,11 +71,22 @@ impl Feed {
     }
 }
 
-/// Stream and rung.
-type Key = (Arc<str>, Arc<str>);
+/// What of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    Rung(Arc<str>),
+    Sound,
+}
+
+type Key = (Arc<str>, Part);
+
+/// A moment of a stream on the clock that sender reports go by, the same for all of its feeds: sound lies by pictures, and
+/// one rung by another.
+type Zero = Arc<OnceLock<(Timestamp, Instant)>>;
 
 #[derive(Debug)]
 struct Kept {
+    zero: Zero,
     pictures: VecDeque<Arc<Packets>>,
     bytes: usize,
     out: broadcast::Sender<Arc<Packets>>,
@@ -152,20 +163,38 @@ impl PacketFeeds {
     pub(super) fn of(&self, handle: &StreamHandle, rung: Option<&str>) -> Result<Feed, NoPackets> {
         let snapshot = handle.snapshot();
         let rendition = find(&snapshot, rung)?;
-        let key = (Arc::clone(&snapshot.name), Arc::clone(&rendition.name));
+        Ok(self.part(handle, &rendition.name, Part::Rung(Arc::clone(&rendition.name))))
+    }
+
+    /// A stream's sound.
+    pub(super) fn sound(&self, handle: &StreamHandle) -> Feed {
+        self.part(handle, &Arc::default(), Part::Sound)
+    }
+
+    fn part(&self, handle: &StreamHandle, rung: &Arc<str>, part: Part) -> Feed {
+        let stream = Arc::clone(&handle.snapshot().name);
+        let key = (Arc::clone(&stream), part);
         let mut feeds = lock(&self.taken);
         if let Some(shared) = feeds.get(&key) {
-            return Ok(join(&rendition.name, shared, handle));
+            return join(rung, shared, handle);
         }
+        let of_stream = feeds.iter().find(|((name, _), _)| *name == stream);
+        let zero = of_stream.map(|(_, shared)| Arc::clone(&lock(shared).zero)).unwrap_or_default();
         let out = broadcast::Sender::new(WAITING);
-        let shared: Shared = Arc::new(Mutex::new(Kept { pictures: VecDeque::new(), bytes: 0, out }));
+        let kept = Kept { zero: Arc::clone(&zero), pictures: VecDeque::new(), bytes: 0, out };
+        let shared: Shared = Arc::new(Mutex::new(kept));
         feeds.insert(key.clone(), Arc::clone(&shared));
-        let feed = join(&rendition.name, &shared, handle);
+        let feed = join(rung, &shared, handle);
         let (all, stop, handle) = (self.clone(), self.stop.clone(), handle.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = write(&handle, &key, &shared, &all.opus, || all.is_over(&key)) => {}
+                () = async {
+                    match &key.1 {
+                        Part::Rung(rung) => pictures(&handle, rung, &shared, &zero, || all.is_over(&key)).await,
+                        Part::Sound => sound(&handle, &all.opus, &shared, &zero, || all.is_over(&key)).await,
+                    }
+                } => {}
             }
             // Viewers who hold the last of it see it close.
             let mut feeds = lock(&all.taken);
@@ -173,7 +202,7 @@ impl PacketFeeds {
                 feeds.remove(&key);
             }
         });
-        Ok(feed)
+        feed
     }
 
     /// Nobody watches any more: from here on it is not found.
@@ -225,21 +254,14 @@ fn find<'a>(snapshot: &'a Snapshot, rung: Option<&str>) -> Result<&'a Rendition,
     }
 }
 
-/// The clocks of a feed: one moment for all of its tracks.
-struct Clocks {
-    zero: Option<(Timestamp, Instant)>,
-}
-
-impl Clocks {
-    fn packets(&mut self, kind: Kind, unit: &AccessUnit, payloads: Vec<Payload>) -> Packets {
-        let rate = if kind == Kind::Video { 90_000 } else { 48_000 };
-        let (first, at) = *self.zero.get_or_insert_with(|| (unit.pts, Instant::now()));
-        let since = (unit.pts - first).flicks();
-        let nanos = Duration::from_nanos(since.unsigned_abs().saturating_mul(1_000) / 705_600);
-        let wall = if since < 0 { at.checked_sub(nanos) } else { at.checked_add(nanos) };
-        let time = unit.pts.since_zero().ticks(rate) as u32;
-        Packets { kind, time, wall: wall.unwrap_or(at), keyframe: unit.keyframe, payloads }
-    }
+fn packets(zero: &Zero, kind: Kind, unit: &AccessUnit, payloads: Vec<Payload>) -> Packets {
+    let rate = if kind == Kind::Video { 90_000 } else { 48_000 };
+    let (first, at) = *zero.get_or_init(|| (unit.pts, Instant::now()));
+    let since = (unit.pts - first).flicks();
+    let nanos = Duration::from_nanos(since.unsigned_abs().saturating_mul(1_000) / 705_600);
+    let wall = if since < 0 { at.checked_sub(nanos) } else { at.checked_add(nanos) };
+    let time = unit.pts.since_zero().ticks(rate) as u32;
+    Packets { kind, time, wall: wall.unwrap_or(at), keyframe: unit.keyframe, payloads }
 }
 
 /// The parameter sets of a format, as long as it is the same.
@@ -265,26 +287,27 @@ impl Sets {
 }
 
 /// Writes a rung until its stream is over, or nobody watches.
-async fn write(
+async fn pictures(
     handle: &StreamHandle,
-    key: &Key,
+    rung: &str,
     shared: &Shared,
-    opus: &OpusFactory,
+    zero: &Zero,
     is_over: impl Fn() -> bool,
 ) {
     let mut snapshots = handle.watch();
-    let mut sound = Voice::new(handle, opus);
-    let (mut clocks, mut sets) = (Clocks { zero: None }, Sets::default());
+    let mut sets = Sets::default();
     let join = |snapshot: &Snapshot| {
-        let rendition = snapshot.video.iter().find(|video| video.name == key.1)?;
+        let rendition = snapshot.video.iter().find(|video| *video.name == *rung)?;
         Some((Arc::new(rendition.format.clone()), rendition.join()))
+    };
+    let mut packed = |format: &Arc<Format>, unit: &AccessUnit| {
+        let sets = if unit.keyframe { sets.of(format) } else { &[] };
+        Arc::new(packets(zero, Kind::Video, unit, rtp::h264(&unit.payload, sets, LONGEST)))
     };
     let mut video = None;
     if let Some((format, (group, next))) = join(&snapshots.borrow_and_update()) {
         for unit in group {
-            let sets = if unit.keyframe { sets.of(&format) } else { &[] };
-            let payloads = rtp::h264(&unit.payload, sets, LONGEST);
-            lock(shared).add(Arc::new(clocks.packets(Kind::Video, &unit, payloads)));
+            lock(shared).add(packed(&format, &unit));
         }
         video = Some(next);
     }
@@ -298,28 +321,16 @@ async fn write(
                 None => std::future::pending().await,
             }
         };
-        let packets = tokio::select! {
+        tokio::select! {
             heard = pictures => match heard {
                 Ok(Tapped { format, unit, .. }) => {
                     broken &= !unit.keyframe;
-                    if broken {
-                        continue;
+                    if !broken {
+                        lock(shared).add(packed(&format, &unit));
                     }
-                    let sets = if unit.keyframe { sets.of(&format) } else { &[] };
-                    clocks.packets(Kind::Video, &unit, rtp::h264(&unit.payload, sets, LONGEST))
                 }
-                Err(RecvError::Lagged(_)) => {
-                    broken = true;
-                    continue;
-                }
-                Err(RecvError::Closed) => {
-                    video = None;
-                    continue;
-                }
-            },
-            heard = sound.next() => match heard {
-                Some(unit) => clocks.packets(Kind::Audio, &unit, vec![Payload::from(&unit.payload[..])]),
-                None => return,
+                Err(RecvError::Lagged(_)) => broken = true,
+                Err(RecvError::Closed) => video = None,
             },
             changed = snapshots.changed() => {
                 let snapshot = Arc::clone(&snapshots.borrow_and_update());
@@ -329,16 +340,48 @@ async fn write(
                 if video.is_none() {
                     video = join(&snapshot).map(|(_, (_, next))| next);
                 }
-                sound.listen(&snapshot);
-                continue;
             }
             _ = look.tick() => {
                 if is_over() {
                     return;
                 }
-                continue;
             }
-        };
-        lock(shared).add(Arc::new(packets));
+        }
+    }
+}
+
+/// The same of the sound.
+async fn sound(
+    handle: &StreamHandle,
+    opus: &OpusFactory,
+    shared: &Shared,
+    zero: &Zero,
+    is_over: impl Fn() -> bool,
+) {
+    let mut snapshots = handle.watch();
+    let mut sound = Voice::new(handle, opus);
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            heard = sound.next() => match heard {
+                Some(unit) => {
+                    let payloads = vec![Payload::from(&unit.payload[..])];
+                    lock(shared).add(Arc::new(packets(zero, Kind::Audio, &unit, payloads)));
+                }
+                None => return,
+            },
+            changed = snapshots.changed() => {
+                let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                if changed.is_err() || snapshot.phase == Phase::Ended {
+                    return;
+                }
+                sound.listen(&snapshot);
+            }
+            _ = look.tick() => {
+                if is_over() {
+                    return;
+                }
+            }
+        }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Session {
     peer: Peer,
     feeds: PacketFeeds,
     feed: Feed,
+    /// Once connected.
+    sound: Option<Feed>,
     /// Another rung, of which a keyframe is waited for.
     other: Option<Feed>,
     choice: Choice,
@@ -58,8 +60,9 @@ impl Session {
         let waiting = Some(waiting);
         let mut choice = Choice::default();
         choice.fix(fixed.then(|| Arc::clone(&feed.rung)));
-        let (video, audio, other) = (None, None, None);
-        Self { peer, feeds, feed, other, choice, video, audio, connected: false, waiting, joined: false }
+        let (video, audio, sound, other) = (None, None, None, None);
+        let (connected, joined) = (false, false);
+        Self { peer, feeds, feed, sound, other, choice, video, audio, connected, waiting, joined }
     }
 
     /// Runs to its end; a stable word for how that was.
@@ -75,12 +78,7 @@ impl Session {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let other = async {
-                match &mut self.other {
-                    Some(other) => other.next.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
+            let (other, sound) = (heard(self.other.as_mut()), heard(self.sound.as_mut()));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return "dropped",
@@ -98,6 +96,11 @@ impl Session {
                         tracing::debug!(%error, "a viewer's session broke");
                         return "error";
                     }
+                },
+                packets = sound => match packets {
+                    Ok(packets) => self.send(&packets),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => self.sound = None,
                 },
                 packets = other, if self.connected => match packets {
                     Ok(packets) => self.change(&packets),
@@ -169,13 +172,19 @@ impl Session {
 
     /// What comes of the other rung: with a keyframe it is the one that is sent.
     fn change(&mut self, packets: &Arc<Packets>) {
-        if packets.kind == Kind::Video
-            && packets.keyframe
+        if packets.keyframe
             && let Some(other) = self.other.take()
         {
             self.feed = other;
             self.joined = false;
             self.send(packets);
+        }
+    }
+
+    /// Takes the sound, where the viewer is there and wants it.
+    fn hear(&mut self) {
+        if self.connected && self.audio.is_some() && self.sound.is_none() {
+            self.sound = Some(self.feeds.sound(&self.feed.stream));
         }
     }
 
@@ -192,6 +201,7 @@ impl Session {
                     }
                     MediaKind::Audio if self.audio.is_none() => {
                         self.audio = track(rtc, media.mid, Codec::Opus);
+                        self.hear();
                     }
                     _ => {}
                 }
@@ -200,6 +210,7 @@ impl Session {
             Event::Connected if !self.connected => {
                 self.connected = true;
                 self.waiting = None;
+                self.hear();
                 for packets in self.feed.begin() {
                     self.send(&packets);
                 }
@@ -218,8 +229,8 @@ impl Session {
             Kind::Audio => self.audio.as_mut(),
         };
         let Some(track) = track else { return };
+        // The rung before may have sent it.
         if track.time.is_some_and(|last| packets.time.wrapping_sub(last).cast_signed() <= 0) {
-            // The rung before has sent it.
             return;
         }
         track.time = Some(packets.time);
@@ -233,6 +244,14 @@ impl Session {
             let write = RtpWrite::new(track.pt, number, packets.time, packets.wall, Arc::clone(payload));
             stream.write_rtp(write.marker(marker).nackable(packets.kind == Kind::Video));
         }
+    }
+}
+
+/// The next of a feed, where there is one.
+async fn heard(feed: Option<&mut Feed>) -> Result<Arc<Packets>, RecvError> {
+    match feed {
+        Some(feed) => feed.next.recv().await,
+        None => std::future::pending().await,
     }
 }
 
