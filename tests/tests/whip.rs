@@ -174,6 +174,13 @@ async fn a_restart_of_ice_and_a_new_size_of_the_picture_are_the_same_stream() ->
         Ok((stream(&world).await?["video"]["width"] == 480).then_some(()))
     })
     .await?;
+    wait::until("the doctor's word", SOON, || async {
+        Ok(stream(&world).await?["publisher"]["findings"]
+            .to_string()
+            .contains("picture-smaller")
+            .then_some(()))
+    })
+    .await?;
     let list = format!("{}/live/cam/source/index.m3u8", world.media.http);
     wait::until("a discontinuity", SOON, || async {
         Ok(world.client.get(&list).await?.text().contains("#EXT-X-DISCONTINUITY\n").then_some(()))

@@ -15,6 +15,7 @@ mod line;
 mod mends;
 mod pictures;
 mod remedy;
+mod scene;
 mod software;
 mod sound;
 
@@ -29,6 +30,7 @@ use ledger::Ledger;
 use line::Lines;
 use mends::Mends;
 use pictures::Pictures;
+use scene::Scene;
 use sound::Sound;
 
 use crate::time::{Span, Timestamp};
@@ -79,6 +81,7 @@ pub struct Doctor {
     mends: Mends,
     sound: Sound,
     lines: Lines,
+    scene: Scene,
     in_band_only: bool,
     slope: Option<f64>,
     began: Option<Timestamp>,
@@ -104,6 +107,7 @@ impl Doctor {
             mends: Mends::default(),
             sound: Sound::default(),
             lines: Lines::default(),
+            scene: Scene::default(),
             in_band_only: false,
             slope: None,
             began: None,
@@ -137,12 +141,19 @@ impl Doctor {
         arrival: Timestamp,
     ) {
         self.pictures.note(stamp, keyframe, repairs);
+        self.scene.picture(arrival);
         self.unit(Kind::Video, stamp, bytes, repairs, arrival);
     }
 
     /// An audio unit, as the timeline placed it; `bytes` of coded data, `arrival` of its last byte.
     pub fn audio(&mut self, stamp: Stamp, bytes: usize, repairs: Repairs, arrival: Timestamp) {
+        self.scene.sound(arrival);
         self.unit(Kind::Audio, stamp, bytes, repairs, arrival);
+    }
+
+    /// The picture's size from here on, in pixels.
+    pub fn picture_size(&mut self, size: (u32, u32)) {
+        self.scene.size(size);
     }
 
     /// How loud a sample of the sound was. Some seconds between two samples do no harm.
@@ -176,6 +187,7 @@ impl Doctor {
         self.see(now);
         self.arrivals.advance(now);
         self.mends.advance(now);
+        self.scene.advance(now);
         let mut changed = false;
         for code in Code::ALL {
             let verdict = self.judge(code);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use media::doctor::{Announced, Doctor, DoctorConfig, Line};
 use media::timeline::{Repairs, Stamp, Timeline};
-use media::{AudioFormat, Kind, Span, Timestamp};
+use media::{AudioFormat, Kind, Span, Timestamp, VideoFormat};
 
 use super::loudness::Loudness;
 use crate::admission::{FindingData, HealthData};
@@ -99,6 +99,10 @@ impl Checkup {
         if let Some(levels) = self.loudness.frame(frame, at, HEARD_EVERY) {
             self.doctor.levels(levels);
         }
+    }
+
+    pub(super) fn video_format(&mut self, format: &VideoFormat) {
+        self.doctor.picture_size((format.width, format.height));
     }
 
     pub(super) fn audio_format(&mut self, format: &AudioFormat) {

@@ -296,6 +296,7 @@ impl Tracks {
         if self.video.as_ref() != Some(&format) {
             tracing::info!(stream = %self.stream, codec = format.codec, width = format.width, height = format.height, frame_rate = ?format.frame_rate, "video");
             budget::fits(&self.limits, &format)?;
+            self.checkup.video_format(&format);
             self.video = Some(format.clone());
             publisher.format(Format::Video(format));
         }

@@ -50,6 +50,10 @@ pub enum Code {
     Repairs(Repair),
     /// The decoder configuration is only inside of the stream.
     NoSequenceHeader,
+    /// The picture stands still now and then while the sound goes on.
+    PictureFrozen,
+    /// The picture is smaller than it was.
+    PictureShrunk,
     /// There is no picture.
     NoVideo,
     /// There is no sound track.
@@ -62,7 +66,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, repairs by kind. A wrap of the clock is no fault and has none.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::NoMedia,
         Self::KeyframesFar,
         Self::KeyframesUneven,
@@ -92,6 +96,8 @@ impl Code {
         Self::Repairs(Repair::AudioMoved),
         Self::Repairs(Repair::AudioSlewed),
         Self::NoSequenceHeader,
+        Self::PictureFrozen,
+        Self::PictureShrunk,
         Self::NoVideo,
         Self::NoAudio,
         Self::Silent,
@@ -133,6 +139,8 @@ impl Code {
                 Repair::AudioSlewed => "timestamps-audio-slewed",
             },
             Self::NoSequenceHeader => "no-sequence-header",
+            Self::PictureFrozen => "picture-frozen",
+            Self::PictureShrunk => "picture-smaller",
             Self::NoVideo => "no-video",
             Self::NoAudio => "no-audio",
             Self::Silent => "audio-silent",
@@ -154,7 +162,10 @@ impl Code {
             Self::FrameRate => "fps",
             Self::FrameRateVaries | Self::FramesMissing | Self::Clipping | Self::PacketsMissing => "%",
             Self::ClockSpeed => "ppm",
-            Self::Repairs(_) | Self::Dropped | Self::Stalls | Self::PacketsLost => "/min",
+            Self::Repairs(_) | Self::Dropped | Self::Stalls | Self::PacketsLost | Self::PictureFrozen => {
+                "/min"
+            }
+            Self::PictureShrunk => "px",
             Self::ManyBFrames | Self::NoSequenceHeader | Self::NoVideo | Self::NoAudio => "",
         }
     }

@@ -67,6 +67,8 @@ impl Doctor {
             Code::NoSequenceHeader => Verdict::sign(self.in_band_only, || {
                 Sign::info("SPS and PPS come only inside of the video, not in a sequence header: viewers can start only after the first keyframe that carries them".into())
             }),
+            Code::PictureFrozen => self.scene.frozen(),
+            Code::PictureShrunk => self.scene.shrunk(),
             Code::NoVideo => self.missing(Kind::Video, self.expects.0),
             Code::NoAudio => self.missing(Kind::Audio, self.expects.1),
             Code::Silent => self.sound.silent(self.now),

@@ -56,6 +56,8 @@ pub(super) fn of(code: Code, software: Software, wishes: &Wishes) -> String {
         Code::PacketsMissing => format!("{}; and {}", line(software), latency(software, wishes.latency)),
         Code::Repairs(repair) => repairs(repair, software).into(),
         Code::NoSequenceHeader => sequence_header(software).into(),
+        Code::PictureFrozen => frozen(software).into(),
+        Code::PictureShrunk => shrunk(software).into(),
         Code::NoVideo => no_video(software).into(),
         Code::NoAudio => no_audio(software).into(),
         Code::Silent => silent(software).into(),
@@ -385,6 +387,28 @@ fn no_audio(software: Software) -> &'static str {
         }
         _ => {
             "Check that the encoder has a sound input and sends it. If no sound is meant, nothing needs to be done"
+        }
+    }
+}
+
+fn frozen(software: Software) -> &'static str {
+    match software {
+        Software::Browser => {
+            "The browser sends no picture for a while: a lower quality, a wired line, and closing what else the machine does help; a camera that sleeps does this too"
+        }
+        _ => {
+            "Look at the encoder's own preview: where it stands still too, it is the camera or the capture; where not, choose a lower bitrate or frame rate"
+        }
+    }
+}
+
+fn shrunk(software: Software) -> &'static str {
+    match software {
+        Software::Browser => {
+            "Browsers make the picture smaller when line or machine do not carry it: a lower quality from the start keeps it steady. If another source was chosen, nothing needs to be done"
+        }
+        _ => {
+            "If this was not meant, look at the encoder's resolution: each change is a break for viewers of the source"
         }
     }
 }
