@@ -13,6 +13,7 @@ const MINUTE: Span = Span::from_millis(60_000);
 const STILL: Span = Span::from_millis(500);
 /// Sound goes on where it has come for so long meanwhile: in bursts both come at once.
 const SOUNDS: Span = Span::from_millis(250);
+const BESIDE: Span = Span::from_millis(100);
 /// Times within a minute that are no accident.
 const OFTEN: usize = 2;
 /// Times that are remembered.
@@ -22,7 +23,7 @@ const REMEMBERED: usize = 128;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scene {
     picture: Option<Timestamp>,
-    /// The first and the last sound since that picture.
+    /// The first and the last sound that came after that picture.
     sound: Option<(Timestamp, Timestamp)>,
     /// When the picture went on, and how long it had stood still.
     stills: VecDeque<(Timestamp, Span)>,
@@ -48,6 +49,10 @@ impl Scene {
     }
 
     pub(super) fn sound(&mut self, at: Timestamp) {
+        // What comes with the picture says nothing.
+        if self.picture.is_none_or(|picture| at - picture < BESIDE) {
+            return;
+        }
         self.sound = Some((self.sound.map_or(at, |(first, _)| first), at));
     }
 
