@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use weir_tests::{
     bench::nginx::Nginx,
     program::Program,
-    publisher::{Ffmpeg, Session, Source},
+    publisher::{Ffmpeg, Session, Source, Whip, whip::Wish},
     rtmp_url::RtmpUrl,
     wait,
     world::{Plan, World},
@@ -87,6 +87,33 @@ async fn the_last_seconds_of_a_publisher_are_replayed_from_a_file_without_its_ke
     let cut = world.folder().join("cut.weirflt");
     std::fs::write(&cut, &late.body[..late.body.len() - 100])?;
     assert_eq!(replay(&world, &cut).await?["cut"], true);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_sent_is_replayed_too() -> Result<()> {
+    let world = Plan::open()?.pass_through().media(KEYED).media("[recorder]\nseconds = 4\n").start().await?;
+    let _publisher = Whip::publish(&world.media.http, KEY, &Wish::default()).await?;
+    world.media.playlist("ada", Duration::from_secs(15)).await?;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let saved = save(&world, "ada").await?;
+    let file = Path::new(saved["file"].as_str().context("no file")?);
+    let report = replay(&world, file).await?;
+    println!("{saved}\n{report}");
+    let seconds = report["seconds"].as_f64().context("no seconds")?;
+    assert!((3.5..6.0).contains(&seconds), "{seconds}");
+    assert_eq!((&report["recording"]["protocol"], &report["error"]), (&"whip".into(), &Value::Null));
+    let pictures = report["video_units"].as_f64().context("no pictures")?;
+    // Up to the first keyframe there is nothing that can be shown.
+    assert!(
+        pictures >= 30.0 && report["audio_units"].as_f64().is_some_and(|frames| frames > 100.0),
+        "{report}"
+    );
+    let key = KEY.as_bytes();
+    assert!(
+        !std::fs::read(file)?.windows(key.len()).any(|bytes| bytes == key),
+        "the key is in the recording"
+    );
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use media::doctor::DoctorConfig;
 use media::ladder::Profile;
 use media::timeline::Counts;
@@ -18,6 +19,9 @@ use wire::rtmp::{CheckpointError, Event, Limits, Session};
 use super::checkup::Checkup;
 use super::rtmp::media_messages::MediaMessages;
 use super::transport_stream::TransportStream;
+use super::whip::heard::Heard;
+use super::whip::layers::Layers;
+use super::whip::media::WhipMedia;
 use crate::admission::{self, FindingData, HealthData};
 use crate::flight::{Read, Recording};
 use crate::live::{Directory, Health, PublishError, PublishSpec, Publisher, Role, SessionInfo, Settings};
@@ -76,6 +80,7 @@ pub async fn replay(
     let (protocol, session) = match header.protocol.as_str() {
         "rtmp" | "rtmps" => ("rtmp", Some(Session::resume(Limits::default(), &recording.checkpoint)?)),
         "srt" | "udp" | "hls" | "file" => ("srt", None),
+        "whip" => ("whip", None),
         other => return Err(ReplayError::Protocol(other.to_owned())),
     };
     let health = Arc::new(Health::default());
@@ -90,6 +95,7 @@ pub async fn replay(
         link: None,
         recorder: None,
     };
+    let segment = Duration::try_from_secs_f64(settings.targets.segment.seconds()).unwrap_or_default();
     let profile = Profile { passthrough: true, rungs: Vec::new() };
     let config = DoctorConfig {
         agent: &header.agent,
@@ -105,6 +111,11 @@ pub async fn replay(
         Some(session) => {
             Reader::Rtmp(Box::new((session, MediaMessages::new(start, stream, checkup, limits))))
         }
+        None if protocol == "whip" => {
+            let layers = (Layers::announced(0), None);
+            let media = WhipMedia::new(start, stream, (checkup, limits), None, segment, layers);
+            Reader::Whip(Box::new((None, media)))
+        }
         None => Reader::TransportStream(Box::new(TransportStream::new(start, stream, checkup, limits, None))),
     };
     let mut replay = Replay { reader, publisher, health, out: Replayed::default() };
@@ -116,6 +127,8 @@ pub async fn replay(
 enum Reader {
     Rtmp(Box<(Session, MediaMessages)>),
     TransportStream(Box<TransportStream>),
+    /// With the head of the unit that comes next.
+    Whip(Box<(Option<Bytes>, WhipMedia)>),
 }
 
 /// Whether the recording goes on.
@@ -181,6 +194,16 @@ impl Reader {
                 let fed = media.feed(read.bytes.clone(), arrived, publisher);
                 return fed.map(|()| Fed::On).map_err(|refusal| refusal.to_string());
             }
+            Self::Whip(whip) => {
+                let Some(head) = whip.0.take() else {
+                    whip.0 = Some(read.bytes.clone());
+                    return Ok(Fed::On);
+                };
+                let heard = Heard::read(&head, read.bytes.clone(), arrived);
+                let heard = heard.ok_or("the recording does not go on with a whole unit")?;
+                let fed = whip.1.heard(&heard, arrived, publisher);
+                return fed.map(|()| Fed::On).map_err(|refusal| refusal.to_string());
+            }
             Self::Rtmp(rtmp) => (&mut rtmp.0, &mut rtmp.1),
         };
         let fed = session.feed_slice(&read.bytes);
@@ -199,6 +222,7 @@ impl Reader {
         match self {
             Self::Rtmp(rtmp) => rtmp.1.check_up(now),
             Self::TransportStream(media) => media.check_up(now),
+            Self::Whip(whip) => whip.1.check_up(now),
         }
     }
 
@@ -210,6 +234,7 @@ impl Reader {
                 Box::new(named(rtmp.1.repairs()).into_iter().chain(rtmp.0.stats().repairs.by_kind()))
             }
             Self::TransportStream(media) => Box::new(named(media.repairs()).into_iter()),
+            Self::Whip(whip) => Box::new(named(whip.1.repairs()).into_iter()),
         }
     }
 }

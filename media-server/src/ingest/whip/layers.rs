@@ -44,7 +44,7 @@ pub(super) struct Layer {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Layers {
+pub(in crate::ingest) struct Layers {
     all: Vec<Layer>,
     /// Layers of the offer.
     announced: usize,
@@ -54,7 +54,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Of an offer that has so many.
-    pub(super) fn announced(announced: usize) -> Self {
+    pub(in crate::ingest) fn announced(announced: usize) -> Self {
         Self { announced, ..Self::default() }
     }
 

@@ -1,21 +1,19 @@
 //! The pictures and the sound of a WHIP publisher, as they go to its stream.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use media::doctor::Line;
-use media::h264::from_annex_b;
 use media::intake::VideoCodec;
 use media::rtp_clock::{MOST_LAYERS, RtpClock};
-use media::{AudioFormat, Kind, Span, Timestamp, h264, opus};
-use str0m::format::Codec;
-use str0m::media::{MediaData, Mid};
-use str0m::rtp::rtcp::SenderInfo;
+use media::timeline::Counts;
+use media::{AudioFormat, Kind, Timestamp, h264, opus};
+use str0m::media::Mid;
 use wire::sdp;
 
+use super::heard::{Codec, Heard, Report};
 use super::layers::{Layers, Track};
 use crate::admission::{HealthData, Limits};
 use crate::ingest::checkup::Checkup;
@@ -43,24 +41,19 @@ const EARLY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Reports {
     /// The newest of each source.
-    known: Vec<SenderInfo>,
+    known: Vec<Report>,
 }
 
 impl Reports {
-    /// What a new one says: an RTP timestamp, and the sender's wall clock.
-    fn take(&mut self, info: Option<&SenderInfo>, since: Duration) -> Option<(u32, Span)> {
-        let info = *info?;
-        let known = self.known.iter().position(|known| known.ssrc == info.ssrc);
+    /// One that is new, and was sent when the line was up.
+    fn take(&mut self, report: Option<Report>, since: Duration) -> Option<Report> {
+        let report = report?;
+        let known = self.known.iter().position(|known| known.source == report.source);
         let before = known.map(|at| self.known.swap_remove(at));
         if self.known.len() <= MOST_LAYERS {
-            self.known.push(info);
+            self.known.push(report);
         }
-        if since < EARLY || before.is_some_and(|before| before.ntp_time == info.ntp_time) {
-            return None;
-        }
-        let wall = info.ntp_time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        let wall = Span::from_ticks(i64::try_from(wall.as_nanos()).ok()?, 1_000_000_000);
-        Some((info.rtp_time.numer() as u32, wall))
+        Some(report).filter(|_| since >= EARLY && before.is_none_or(|before| before.wall != report.wall))
     }
 }
 
@@ -80,7 +73,7 @@ pub(super) fn header(offer: &str) -> Option<Bytes> {
 }
 
 /// See the module.
-pub(super) struct WhipMedia {
+pub(in crate::ingest) struct WhipMedia {
     tracks: Tracks,
     layers: Layers,
     further: FurtherTracks,
@@ -104,17 +97,19 @@ pub(super) struct WhipMedia {
 }
 
 impl WhipMedia {
-    pub(super) fn new(
+    pub(in crate::ingest) fn new(
         start: Timestamp,
         stream: String,
         (checkup, limits): (Box<Checkup>, Limits),
-        workers: SoundWorkers,
+        workers: Option<SoundWorkers>,
         segment: Duration,
         (layers, header): (Layers, Option<Bytes>),
     ) -> Self {
-        let tracks = Tracks::new(start, RtpClock::CLOCK, stream, checkup, limits);
+        let tracks = Tracks::new(start, RtpClock::CLOCK, stream, checkup, limits).in_band();
+        // A replay has nobody to encode it: it is looked at as it was sent.
+        let tracks = if workers.is_some() { tracks.encoding_opus() } else { tracks };
         Self {
-            tracks: tracks.in_band().with_workers(Some(workers)).encoding_opus(),
+            tracks: tracks.with_workers(workers),
             layers,
             further: FurtherTracks::default(),
             clock: RtpClock::default(),
@@ -144,41 +139,30 @@ impl WhipMedia {
     }
 
     /// An access unit or a frame of sound.
-    pub(super) fn data(
+    pub(in crate::ingest) fn heard(
         &mut self,
-        data: MediaData,
+        heard: &Heard,
         now: Instant,
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
-        let codec = data.params.spec().codec;
-        let video = match codec {
-            Codec::H264 => VideoCodec::H264,
-            Codec::H265 => VideoCodec::H265,
-            Codec::Av1 => VideoCodec::Av1,
-            Codec::Vp8 => VideoCodec::Vp8,
-            Codec::Vp9 => VideoCodec::Vp9,
-            Codec::Opus => return self.sound(&data, now, publisher),
-            // What was not negotiated is not sent.
-            _ => return Ok(()),
-        };
-        self.picture(video, data, now, publisher)
+        match heard.codec {
+            Codec::Picture(codec) => self.picture(codec, heard, now, publisher),
+            Codec::Opus => self.sound(heard, now, publisher),
+        }
     }
 
     fn picture(
         &mut self,
         codec: VideoCodec,
-        data: MediaData,
+        heard: &Heard,
         now: Instant,
         publisher: &mut Publisher,
     ) -> Result<(), Refusal> {
-        let track = Track { mid: data.mid, rid: data.rid };
-        let Some(index) = self.layers.index(track, now) else { return Ok(()) };
-        let (keyframe, contiguous, time) = (data.is_keyframe(), data.contiguous, data.time.numer());
-        let arrival = self.arrival(data.network_time);
-        let told = self.reports.take(data.last_sender_info.as_ref(), self.began.elapsed());
-        let bytes = Bytes::from_owner(Shared(data.data));
-        let is_annex_b = matches!(codec, VideoCodec::H264 | VideoCodec::H265);
-        let payload = if is_annex_b { from_annex_b(&bytes) } else { bytes };
+        let Some(index) = self.layers.index(heard.track, now) else { return Ok(()) };
+        let (keyframe, contiguous, time) = (heard.keyframe, heard.contiguous, heard.time);
+        let arrival = self.arrival(heard.arrived);
+        let told = self.reports.take(heard.report, now.saturating_duration_since(self.began));
+        let payload = heard.carried();
         let source = self.layers.came(index, keyframe.then_some((codec, &payload)), &mut self.clock, now);
         let is_source = source == Some(index);
         let Some(layer) = self.layers.get_mut(index) else { return Ok(()) };
@@ -188,13 +172,13 @@ impl WhipMedia {
         }
         let raw = if is_source {
             layer.broken &= !keyframe;
-            if let Some((timestamp, wall)) = told {
+            if let Some(Report { timestamp, wall, .. }) = told {
                 self.clock.report(Kind::Video, timestamp, wall);
             }
             Some(self.clock.raw(Kind::Video, time, arrival))
         } else {
             let raw = self.clock.layer(index, time);
-            if let Some((timestamp, wall)) = told {
+            if let Some(Report { timestamp, wall, .. }) = told {
                 self.clock.layer_report(index, timestamp, wall);
             }
             layer.broken &= raw.is_none() || !keyframe;
@@ -244,16 +228,16 @@ impl WhipMedia {
         Ok(())
     }
 
-    fn sound(&mut self, data: &MediaData, now: Instant, publisher: &mut Publisher) -> Result<(), Refusal> {
-        if *self.audio.get_or_insert(data.mid) != data.mid {
+    fn sound(&mut self, heard: &Heard, now: Instant, publisher: &mut Publisher) -> Result<(), Refusal> {
+        if *self.audio.get_or_insert(heard.track.mid) != heard.track.mid {
             return Ok(());
         }
-        let told = self.reports.take(data.last_sender_info.as_ref(), self.began.elapsed());
-        if let Some((timestamp, wall)) = told {
+        let told = self.reports.take(heard.report, now.saturating_duration_since(self.began));
+        if let Some(Report { timestamp, wall, .. }) = told {
             self.clock.report(Kind::Audio, timestamp, wall);
         }
-        let raw = self.clock.raw(Kind::Audio, data.time.numer(), self.arrival(data.network_time));
-        let payload = Bytes::from_owner(Shared(Arc::clone(&data.data)));
+        let raw = self.clock.raw(Kind::Audio, heard.time, self.arrival(heard.arrived));
+        let payload = heard.carried();
         let Some(samples) = opus::samples(&payload) else {
             self.tracks.damaged(Kind::Audio, publisher);
             return Ok(());
@@ -264,8 +248,8 @@ impl WhipMedia {
             self.format = Some(format.clone());
             self.tracks.set_audio(0, format, publisher);
         }
-        let time = data.time.numer();
-        if !data.contiguous {
+        let time = heard.time;
+        if !heard.contiguous {
             self.gaps = self.gaps.saturating_add(1);
             self.conceal(time, now, publisher);
         }
@@ -320,18 +304,14 @@ impl WhipMedia {
         self.tracks.line(line, now);
     }
 
-    /// Looks the publisher over, about once a second; what it gives is for the control plane.
-    pub(super) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
-        self.tracks.check_up(now)
+    /// Repairs of the timestamps, by kind.
+    pub(in crate::ingest) fn repairs(&self) -> &Counts {
+        self.tracks.repairs()
     }
-}
 
-/// Memory of str0m's.
-struct Shared(Arc<[u8]>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
+    /// Looks the publisher over, about once a second; what it gives is for the control plane.
+    pub(in crate::ingest) fn check_up(&mut self, now: Instant) -> Option<HealthData> {
+        self.tracks.check_up(now)
     }
 }
 

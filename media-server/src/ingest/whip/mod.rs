@@ -1,8 +1,9 @@
 //! WHIP (RFC 9725): publishers by WebRTC, browsers among them. A session lives on a lane, and touches its stream only once
 //! media can come: an offer alone takes nobody's place.
 
-mod layers;
-mod media;
+pub(in crate::ingest) mod heard;
+pub(in crate::ingest) mod layers;
+pub(in crate::ingest) mod media;
 mod session;
 
 use std::sync::Arc;

@@ -8,11 +8,14 @@ use str0m::Event;
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Rid};
 use str0m::stats::MediaIngressStats;
 use tokio_util::sync::CancellationToken;
+use wire::Traced;
 
 use super::Guards;
+use super::heard::Heard;
 use super::layers::{Layers, Track};
 use super::media::{PATIENCE, WhipMedia};
 use crate::ingest::Desk;
+use crate::ingest::black_box::BlackBox;
 use crate::ingest::budget::Budget;
 use crate::ingest::checkup;
 use crate::ingest::publishing::{Admitted, Allowed, Denied, Publishing, begin};
@@ -60,6 +63,20 @@ impl Ended {
             Self::Over(Over::Failed(_)) => "error",
         }
     }
+}
+
+/// The head is a read, and what is behind it another one.
+fn record(black_box: &mut BlackBox, heard: &Heard, now: Instant) {
+    if black_box.is_due(now) {
+        // There is no state before a unit that is not in those that follow.
+        black_box.turn(now, Vec::new(), std::iter::empty());
+    }
+    black_box.read(now, &heard.head(now), std::iter::empty());
+    let whole = [
+        Traced::Body { id: 0, at: 0, offset: 0, length: heard.payload.len() },
+        Traced::Whole { id: 0, body: heard.payload.clone() },
+    ];
+    black_box.read(now, &heard.payload, whole.into_iter());
 }
 
 /// What there is once media can come.
@@ -195,8 +212,11 @@ impl Session {
                 let Some(live) = &mut self.live else { return Ok(()) };
                 live.heard = now;
                 live.budget.spend(now, data.data.len() as u64, 1).map_err(|it| Ended::Refused(it.into()))?;
-                let publisher = &mut live.publishing.publisher;
-                live.media.data(data, now, publisher).map_err(Ended::Refused)?;
+                let Some(heard) = Heard::of(data) else { return Ok(()) };
+                if let Some(black_box) = &mut live.publishing.black_box {
+                    record(black_box, &heard, now);
+                }
+                live.media.heard(&heard, now, &mut live.publishing.publisher).map_err(Ended::Refused)?;
             }
             Event::PeerStats(stats) => {
                 let Some(live) = &mut self.live else { return Ok(()) };
@@ -228,7 +248,7 @@ impl Session {
         let (start, stream) = (publishing.publisher.start(), publishing.stream.clone());
         let segment = Duration::from_millis(segment);
         let picture = (Layers::announced(self.picture.0), self.picture.1.take());
-        let media = WhipMedia::new(start, stream, (checkup, limits), workers, segment, picture);
+        let media = WhipMedia::new(start, stream, (checkup, limits), Some(workers), segment, picture);
         let (video, audio) = self.offered;
         WhipMedia::expect(video, audio, sound_bitrate, &mut publishing.publisher);
         let (now, idle) = (Instant::now(), rules.idle_timeout);
