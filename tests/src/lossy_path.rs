@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -32,6 +32,8 @@ pub struct Path {
     pub seed: u64,
 }
 
+/// Another sender is taken once the one before has been silent for so long: clients of ICE try all of their sockets at once.
+const SILENT: Duration = Duration::from_millis(500);
 /// The longest queue before a narrow path.
 const QUEUE: Duration = Duration::from_millis(400);
 
@@ -48,7 +50,19 @@ pub struct LossyPath {
 impl LossyPath {
     /// A path to `target`, for one sender.
     pub async fn to(target: SocketAddr, path: Path) -> Result<Self> {
-        let near = UdpSocket::bind("127.0.0.1:0").await?;
+        Self::between(IpAddr::V4(Ipv4Addr::LOCALHOST), target, path).await
+    }
+
+    /// The same for a sender that sends nothing to loopback (libnice): to this machine's own address.
+    pub async fn from_here(target: SocketAddr, path: Path) -> Result<Self> {
+        let here = UdpSocket::bind("0.0.0.0:0").await?;
+        // Nothing is sent: it is asked by which address that would be.
+        here.connect("192.0.2.1:9").await?;
+        Self::between(here.local_addr()?.ip(), target, path).await
+    }
+
+    async fn between(near: IpAddr, target: SocketAddr, path: Path) -> Result<Self> {
+        let near = UdpSocket::bind((near, 0)).await?;
         let far = UdpSocket::bind("127.0.0.1:0").await?;
         far.connect(target).await?;
         let address = near.local_addr()?;
@@ -131,7 +145,7 @@ impl Direction {
 async fn carry(near: UdpSocket, far: UdpSocket, path: Path, connection: Arc<AtomicU32>) -> Result<()> {
     let (mut there, mut back) = (Direction::new(path.seed), Direction::new(path.seed.rotate_left(32)));
     let mut on_the_way: BTreeMap<(Instant, u64), (bool, Vec<u8>)> = BTreeMap::new();
-    let (mut sender, mut number) = (None, 0);
+    let (mut sender, mut heard, mut number) = (None, Instant::now(), 0);
     let (mut from_near, mut from_far) = (vec![0; 2048], vec![0; 2048]);
     loop {
         let next = on_the_way.keys().next().map(|(at, _)| *at);
@@ -151,7 +165,10 @@ async fn carry(near: UdpSocket, far: UdpSocket, path: Path, connection: Arc<Atom
             }
             received = near.recv_from(&mut from_near) => {
                 let (length, from) = received?;
-                sender = Some(from);
+                if sender.is_some_and(|sender| sender != from) && heard.elapsed() < SILENT {
+                    continue;
+                }
+                (sender, heard) = (Some(from), Instant::now());
                 if let Some(number) = from_near.get(12..16).and_then(<[u8]>::first_chunk) {
                     connection.store(u32::from_be_bytes(*number), Ordering::Relaxed);
                 }

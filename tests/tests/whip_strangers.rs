@@ -128,6 +128,19 @@ async fn who_does_not_answer_is_not_flooded_and_who_does_not_go_on_is_let_go() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_port_is_reached_by_both_families_of_addresses() -> Result<()> {
+    let settings = "[webrtc]\nlisten = \"[::]:0\"\nadvertise = [\"::1\", \"127.0.0.1\"]\n";
+    let world = Plan::open()?.pass_through().media(settings).start().await?;
+    for (at, key) in [("[::1]:0", "six"), ("127.0.0.1:0", "four")] {
+        let mut client = Client::open_at(at, &world.client, &world.media.http, key).await?;
+        let traffic = client.live(Duration::from_secs(3), |_| true).await?;
+        println!("from {at}: {traffic:?}");
+        assert!(traffic.connected, "{at}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_sessions_and_floods_do_nothing_to_who_publishes() -> Result<()> {
     let settings = "[rtmp]\nmax_pending_per_ip = 1000\n[webrtc]\nmax_sessions = 501\n";
     let world = Plan::open()?.pass_through().media(settings).start().await?;

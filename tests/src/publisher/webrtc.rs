@@ -71,7 +71,12 @@ pub fn offer(at: SocketAddr) -> Result<(Rtc, SdpOffer, str0m::change::SdpPending
 impl Client {
     /// Posts an offer, and takes the answer in.
     pub async fn open(client: &HttpClient, http: &str, key: &str) -> Result<Self> {
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        Self::open_at("127.0.0.1:0", client, http, key).await
+    }
+
+    /// The same from an address of its own.
+    pub async fn open_at(at: &str, client: &HttpClient, http: &str, key: &str) -> Result<Self> {
+        let socket = UdpSocket::bind(at).await?;
         let (mut rtc, offer, pending) = offer(socket.local_addr()?)?;
         let answer = post(client, http, Some(key), &offer.to_sdp_string()).await?;
         anyhow::ensure!(answer.status == 201, "{} {}", answer.status, answer.text());

@@ -1,4 +1,6 @@
-"""Publishes a test picture and a tone by WHIP with GStreamer's webrtcbin: ENDPOINT KEY CODEC. Ends when it is killed."""
+"""Publishes a test picture and a tone by WHIP with GStreamer's webrtcbin: ENDPOINT KEY CODEC [HOST PORT].
+
+With HOST and PORT it sends there, in place of where the server says that it is. Ends when it is killed."""
 
 import sys
 import threading
@@ -21,7 +23,16 @@ ENCODERS = {
 }
 
 
-def main(endpoint: str, key: str, codec: str) -> None:
+def routed(answer: str, path: tuple[str, ...]) -> str:
+    lines = answer.split("\r\n")
+    for index, line in enumerate(lines):
+        words = line.split(" ")
+        if path and line.startswith("a=candidate:"):
+            lines[index] = " ".join(words[:4] + list(path) + words[6:]) if words[2] == "udp" else "a=x"
+    return "\r\n".join(lines)
+
+
+def main(endpoint: str, key: str, codec: str, *path: str) -> None:
     Gst.init(None)
     pipeline = Gst.parse_launch(
         "webrtcbin name=peer bundle-policy=max-bundle"
@@ -43,7 +54,7 @@ def main(endpoint: str, key: str, codec: str) -> None:
         request = urllib.request.Request(endpoint, offer.encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as reply:
-                text = reply.read()
+                text = routed(reply.read().decode(), path).encode()
         except urllib.error.HTTPError as error:
             return end(f"{error.code} {error.read().decode()}")
         except OSError as error:
@@ -63,7 +74,9 @@ def main(endpoint: str, key: str, codec: str) -> None:
 
     def needed(*_) -> None:
         for index in range(2):
-            peer.emit("get-transceiver", index).set_property("direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
+            transceiver = peer.emit("get-transceiver", index)
+            transceiver.set_property("direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
+            transceiver.set_property("do-nack", True)
         peer.emit("create-offer", None, Gst.Promise.new_with_change_func(offered, None))
 
     peer.connect("on-negotiation-needed", needed)

@@ -16,6 +16,7 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// What is sent.
+#[allow(clippy::struct_excessive_bools, reason = "wishes that are independent of each other")]
 #[derive(Clone, Debug)]
 pub struct Wish {
     /// Size and rate of the picture.
@@ -118,7 +119,7 @@ impl Whip {
 }
 
 /// GStreamer's webrtcbin publishes a test picture in that codec (`H264`, `H265`, `VP8`, `VP9`), and a tone.
-pub fn webrtcbin(http: &str, key: &str, codec: &str) -> Result<Program> {
+pub fn webrtcbin(http: &str, key: &str, codec: &str, path: Option<SocketAddr>) -> Result<Program> {
     // The system's own, which has the bindings.
     let mut command = Command::new("/usr/bin/python3");
     command.arg(repository().join("tests/src/publisher/webrtcbin.py")).args([
@@ -126,5 +127,8 @@ pub fn webrtcbin(http: &str, key: &str, codec: &str) -> Result<Program> {
         key,
         codec,
     ]);
+    if let Some(path) = path {
+        command.args([path.ip().to_string(), path.port().to_string()]);
+    }
     Program::start("webrtcbin", command)
 }

@@ -149,7 +149,13 @@ impl Session {
 
     /// Looks whether another rung should be sent; true where one is on its way.
     fn choose(&mut self) -> bool {
-        let known = layers(&self.feed.stream.snapshot());
+        let snapshot = self.feed.stream.snapshot();
+        if let [only] = &snapshot.video[..]
+            && only.name == self.feed.rung
+        {
+            return self.other.is_some();
+        }
+        let known = layers(&snapshot);
         if known.len() > 1
             && let Some(most) = known.iter().map(|layer| layer.bitrate).max()
         {
