@@ -99,8 +99,8 @@ impl Port {
 
     /// Accepts an offer. `local` is the address that its request came to: where that was reached, we are.
     pub fn open(&self, config: RtcConfig, offer: &str, local: Option<IpAddr>) -> Result<Opened, OpenError> {
-        let port = self.registry.port().ok_or(OpenError::Closed)?;
-        let candidates = Candidates::new(&self.terms.load(), port, local)?;
+        let at = self.registry.listening().ok_or(OpenError::Closed)?;
+        let candidates = Candidates::new(&self.terms.load(), at, local)?;
         // ICE restarts come as the same offer with other credentials.
         let offer = sdp::without_candidates(offer);
         let parsed =
@@ -133,15 +133,25 @@ struct Candidates {
 }
 
 impl Candidates {
-    fn new(terms: &Terms, port: u16, local: Option<IpAddr>) -> Result<Self, OpenError> {
+    /// `at`: what is listened on; addresses of this machine that this does not reach are not told.
+    fn new(terms: &Terms, at: SocketAddr, local: Option<IpAddr>) -> Result<Self, OpenError> {
+        let port = at.port();
         let mut addresses: Vec<SocketAddr> = Vec::new();
         let given = |address: &SocketAddr| {
             SocketAddr::new(address.ip(), if address.port() == 0 { port } else { address.port() })
         };
         addresses.extend(terms.advertised.iter().map(given));
         if terms.own_addresses || addresses.is_empty() {
+            let reached = |ip: &IpAddr| match at.ip() {
+                // Of both families, as a rule.
+                IpAddr::V6(any) if any.is_unspecified() => true,
+                IpAddr::V4(any) if any.is_unspecified() => ip.is_ipv4(),
+                one => *ip == one,
+            };
             let own = local.map(|ip| ip.to_canonical()).into_iter().chain(routed());
-            addresses.extend(own.filter(|ip| !ip.is_unspecified()).map(|ip| SocketAddr::new(ip, port)));
+            let one = Some(at.ip()).filter(|ip| !ip.is_unspecified());
+            let own = own.filter(|ip| !ip.is_unspecified() && reached(ip)).chain(one);
+            addresses.extend(own.map(|ip| SocketAddr::new(ip, port)));
         }
         let mut known: Vec<SocketAddr> = Vec::new();
         for address in addresses {
@@ -195,15 +205,19 @@ fn routed() -> impl Iterator<Item = IpAddr> {
 mod tests {
     use super::*;
 
+    fn any() -> SocketAddr {
+        SocketAddr::from(([0, 0, 0, 0], 8189))
+    }
+
     #[test]
     fn clients_are_told_what_is_advertised_and_nothing_else() {
         let terms = Terms { advertised: vec!["203.0.113.7:0".parse().unwrap()], own_addresses: false };
         let local = Some("10.0.0.1".parse().unwrap());
-        let told = Candidates::new(&terms, 8189, local).unwrap();
+        let told = Candidates::new(&terms, any(), local).unwrap();
         assert_eq!(told.lines.len(), 2, "{told:?}");
         assert!(told.lines[0].contains(" udp ") && told.lines[0].contains(" 203.0.113.7 8189 typ host"));
         assert!(told.lines[1].contains(" tcp ") && told.lines[1].ends_with("tcptype passive"));
-        let both = Candidates::new(&Terms { own_addresses: true, ..terms }, 8189, local).unwrap();
+        let both = Candidates::new(&Terms { own_addresses: true, ..terms }, any(), local).unwrap();
         assert!(both.lines.iter().any(|line| line.contains(" 10.0.0.1 8189 ")));
         assert_eq!(both.base(true, "192.0.2.9:5".parse().unwrap()), "203.0.113.7:8189".parse().ok());
     }
@@ -211,7 +225,11 @@ mod tests {
     #[test]
     fn without_a_word_clients_are_told_where_their_request_came_to() {
         let local = Some("::ffff:127.0.0.1".parse().unwrap());
-        let told = Candidates::new(&Terms::default(), 8189, local).unwrap();
+        let told = Candidates::new(&Terms::default(), any(), local).unwrap();
         assert!(told.lines[0].contains(" 127.0.0.1 8189 typ host"), "{told:?}");
+        assert!(!told.lines.iter().any(|line| line.contains("::")), "that port has no IPv6: {told:?}");
+        let one = Candidates::new(&Terms::default(), "192.0.2.7:8189".parse().unwrap(), local).unwrap();
+        assert_eq!(one.lines.len(), 2, "{one:?}");
+        assert!(one.lines[0].contains(" 192.0.2.7 8189 "), "{one:?}");
     }
 }

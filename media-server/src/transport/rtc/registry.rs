@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -70,8 +70,8 @@ struct Known {
 pub(super) struct Registry {
     known: RwLock<Known>,
     next: AtomicU64,
-    /// What is listened on; 0: nothing.
-    port: AtomicU16,
+    /// What is listened on.
+    listening: RwLock<Option<SocketAddr>>,
 }
 
 /// A session's place in the registry, until it is dropped.
@@ -82,18 +82,18 @@ pub(super) struct Registration {
 }
 
 impl Registry {
-    pub(super) fn port(&self) -> Option<u16> {
-        Some(self.port.load(Ordering::Relaxed)).filter(|port| *port != 0)
+    pub(super) fn listening(&self) -> Option<SocketAddr> {
+        *self.listening.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_port(&self, port: u16) {
-        self.port.store(port, Ordering::Relaxed);
+    pub(super) fn set_listening(&self, address: SocketAddr) {
+        *self.listening.write().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
     /// No longer, unless another is listened on by now.
-    pub(super) fn close_port(&self, port: u16) {
-        // Another that was opened since stays.
-        let _closed = self.port.compare_exchange(port, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    pub(super) fn close(&self, address: SocketAddr) {
+        let mut listening = self.listening.write().unwrap_or_else(PoisonError::into_inner);
+        *listening = listening.filter(|now| *now != address);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {

@@ -126,10 +126,10 @@ impl UdpPort {
 #[must_use = "nothing is received until this future is polled"]
 pub async fn listen(sockets: Sockets, port: Port, close: CancellationToken, stop: CancellationToken) {
     let Sockets { udp, tcp, address } = sockets;
-    port.registry.set_port(address.port());
+    port.registry.set_listening(address);
     let closing = async {
         close.cancelled().await;
-        port.registry.close_port(address.port());
+        port.registry.close(address);
     };
     let socket = match UdpPort::new(udp) {
         Ok(socket) => Arc::new(socket),
