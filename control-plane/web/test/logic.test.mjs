@@ -17,6 +17,7 @@ const { explain } = await load('player/trouble.ts');
 const { asksAgain, POLICIES } = await load('player/policy.ts');
 const { Standstill } = await load('player/standstill.ts');
 const { Stalls } = await load('player/stalls.ts');
+const { links } = await load('studio/links.ts');
 const { rungLabel } = await load('player/state.ts');
 const { offlineText } = await load('channel.ts');
 
@@ -28,8 +29,21 @@ test('waits grow, are spread, and have a limit', () => {
   assert.equal(jitter(1000, () => 0.5), 1000);
 });
 
+test('servers that help to find a way are read from a Link header', () => {
+  const header =
+    '<stun:stun.example.net>; rel="ice-server", ' +
+    '<turn:turn.example.net?transport=udp>; rel="ice-server"; username="ada"; credential="a, \\"b\\""; credential-type="password", ' +
+    '<https://example.net/next>; rel="next"';
+  assert.deepEqual(links(header), [
+    { urls: 'stun:stun.example.net' },
+    { urls: 'turn:turn.example.net?transport=udp', username: 'ada', credential: 'a, "b"' },
+  ]);
+  assert.deepEqual(links(''), []);
+});
+
 test('an address names a page', () => {
   assert.deepEqual(route('/'), { page: 'front' });
+  assert.deepEqual(route('/studio'), { page: 'studio' });
   assert.deepEqual(route('/watch/Ada_1'), { page: 'watch', slug: 'ada_1' });
   for (const wrong of ['/watch/', '/watch/a/b', '/watch/%2e%2e', '/other']) {
     assert.deepEqual(route(wrong), { page: 'missing' });
