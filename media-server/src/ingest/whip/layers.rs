@@ -14,7 +14,7 @@ use str0m::media::{Mid, Rid};
 /// The layers of the offer that have not come by then may be long in coming: browsers begin with the smallest.
 const GATHER: Duration = Duration::from_secs(1);
 /// A source whose pictures stay away for so long, while others come, is another one.
-const SILENT: Duration = Duration::from_secs(1);
+const SILENT: Duration = Duration::from_millis(1_500);
 /// A layer comes while its newest picture is no older.
 const COMES: Duration = Duration::from_millis(400);
 /// Before a larger layer is made the source, it has come for so long.
@@ -219,6 +219,6 @@ mod tests {
                 sources.push((tenths, source));
             }
         }
-        assert_eq!(sources, [(1, Some(1)), (30, Some(0)), (150, Some(1))]);
+        assert_eq!(sources, [(1, Some(1)), (35, Some(0)), (150, Some(1))]);
     }
 }
