@@ -166,9 +166,9 @@ impl PacketFeeds {
         Ok(self.part(handle, &rendition.name, Part::Rung(Arc::clone(&rendition.name))))
     }
 
-    /// A stream's sound.
-    pub(super) fn sound(&self, handle: &StreamHandle) -> Feed {
-        self.part(handle, &Arc::default(), Part::Sound)
+    /// A stream's sound, which is one for all of its rungs.
+    fn sound(&self, handle: &StreamHandle) -> broadcast::Receiver<Arc<Packets>> {
+        self.part(handle, &Arc::default(), Part::Sound).next
     }
 
     fn part(&self, handle: &StreamHandle, rung: &Arc<str>, part: Part) -> Feed {
@@ -191,7 +191,10 @@ impl PacketFeeds {
                 () = stop.cancelled() => {}
                 () = async {
                     match &key.1 {
-                        Part::Rung(rung) => pictures(&handle, rung, &shared, &zero, || all.is_over(&key)).await,
+                        Part::Rung(rung) => {
+                            let sound = all.sound(&handle);
+                            pictures(&handle, rung, sound, &shared, &zero, || all.is_over(&key)).await;
+                        }
                         Part::Sound => sound(&handle, &all.opus, &shared, &zero, || all.is_over(&key)).await,
                     }
                 } => {}
@@ -286,10 +289,11 @@ impl Sets {
     }
 }
 
-/// Writes a rung until its stream is over, or nobody watches.
+/// Writes a rung, with the sound, until its stream is over, or nobody watches: a viewer waits for one thing only.
 async fn pictures(
     handle: &StreamHandle,
     rung: &str,
+    mut sound: broadcast::Receiver<Arc<Packets>>,
     shared: &Shared,
     zero: &Zero,
     is_over: impl Fn() -> bool,
@@ -312,8 +316,8 @@ async fn pictures(
         video = Some(next);
     }
     let mut look = tokio::time::interval(LOOK);
-    // Pictures were missed: what builds on them is left out.
-    let mut broken = false;
+    // Pictures were missed: what builds on them is left out. And: no sound comes any more.
+    let (mut broken, mut silent) = (false, false);
     loop {
         let pictures = async {
             match &mut video {
@@ -331,6 +335,11 @@ async fn pictures(
                 }
                 Err(RecvError::Lagged(_)) => broken = true,
                 Err(RecvError::Closed) => video = None,
+            },
+            heard = sound.recv(), if !silent => match heard {
+                Ok(packets) => lock(shared).add(packets),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => silent = true,
             },
             changed = snapshots.changed() => {
                 let snapshot = Arc::clone(&snapshots.borrow_and_update());
@@ -350,7 +359,7 @@ async fn pictures(
     }
 }
 
-/// The same of the sound.
+/// Writes the sound until its stream is over, or no rung is watched.
 async fn sound(
     handle: &StreamHandle,
     opus: &OpusFactory,

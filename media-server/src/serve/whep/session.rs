@@ -40,8 +40,6 @@ pub(super) struct Session {
     peer: Peer,
     feeds: PacketFeeds,
     feed: Feed,
-    /// Once connected.
-    sound: Option<Feed>,
     /// Another rung, of which a keyframe is waited for.
     other: Option<Feed>,
     choice: Choice,
@@ -60,9 +58,9 @@ impl Session {
         let waiting = Some(waiting);
         let mut choice = Choice::default();
         choice.fix(fixed.then(|| Arc::clone(&feed.rung)));
-        let (video, audio, sound, other) = (None, None, None, None);
+        let (video, audio, other) = (None, None, None);
         let (connected, joined) = (false, false);
-        Self { peer, feeds, feed, sound, other, choice, video, audio, connected, waiting, joined }
+        Self { peer, feeds, feed, other, choice, video, audio, connected, waiting, joined }
     }
 
     /// Runs to its end; a stable word for how that was.
@@ -78,7 +76,8 @@ impl Session {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let (other, sound) = (heard(self.other.as_mut()), heard(self.sound.as_mut()));
+            let changing = self.connected && self.other.is_some();
+            let other = heard(self.other.as_mut());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return "dropped",
@@ -97,12 +96,7 @@ impl Session {
                         return "error";
                     }
                 },
-                packets = sound => match packets {
-                    Ok(packets) => self.send(&packets),
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => self.sound = None,
-                },
-                packets = other, if self.connected => match packets {
+                packets = other, if changing => match packets {
                     Ok(packets) => self.change(&packets),
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => self.other = None,
@@ -178,19 +172,13 @@ impl Session {
 
     /// What comes of the other rung: with a keyframe it is the one that is sent.
     fn change(&mut self, packets: &Arc<Packets>) {
-        if packets.keyframe
+        if packets.kind == Kind::Video
+            && packets.keyframe
             && let Some(other) = self.other.take()
         {
             self.feed = other;
             self.joined = false;
             self.send(packets);
-        }
-    }
-
-    /// Takes the sound, where the viewer is there and wants it.
-    fn hear(&mut self) {
-        if self.connected && self.audio.is_some() && self.sound.is_none() {
-            self.sound = Some(self.feeds.sound(&self.feed.stream));
         }
     }
 
@@ -207,7 +195,6 @@ impl Session {
                     }
                     MediaKind::Audio if self.audio.is_none() => {
                         self.audio = track(rtc, media.mid, Codec::Opus);
-                        self.hear();
                     }
                     _ => {}
                 }
@@ -216,7 +203,6 @@ impl Session {
             Event::Connected if !self.connected => {
                 self.connected = true;
                 self.waiting = None;
-                self.hear();
                 for packets in self.feed.begin() {
                     self.send(&packets);
                 }
