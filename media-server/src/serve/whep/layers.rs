@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 const ROOM: u64 = 130;
 /// How long the line must seem to carry it.
 const STEADY: Duration = Duration::from_secs(4);
+/// How long the line must seem not to carry what is sent: estimates dip when a viewer joins.
+const SHORT: Duration = Duration::from_millis(500);
 /// After a step down the next step up is tried this much later: what was too much is not tried at once.
 const CALM: Duration = Duration::from_secs(10);
 /// Of an estimate, what the picture may take of it, in hundredths: the rest is sound and what is sent again.
@@ -40,6 +42,8 @@ pub(super) struct Choice {
     estimate: Option<u64>,
     /// Since when it seems to carry more.
     room: Option<Instant>,
+    /// Since when it seems to carry less than what is sent.
+    short: Option<Instant>,
     /// The last step down.
     stepped: Option<Instant>,
 }
@@ -75,13 +79,18 @@ impl Choice {
         let Some(now_sent) = now_sent else { return layers.first() };
         let room = self.estimate?.saturating_mul(SHARE) / 100;
         if now_sent.bitrate > room {
+            self.room = None;
+            if now.saturating_duration_since(*self.short.get_or_insert(now)) < SHORT {
+                return None;
+            }
+            self.short = None;
             let lower = layers.iter().filter(|it| it.bitrate < now_sent.bitrate);
             let fits = lower.clone().filter(|it| it.bitrate <= room).max_by_key(|it| it.bitrate);
-            self.room = None;
             let step = fits.or_else(|| lower.min_by_key(|it| it.bitrate));
             self.stepped = step.map(|_| now).or(self.stepped);
             return step;
         }
+        self.short = None;
         let more =
             |it: &&Layer| it.bitrate > now_sent.bitrate && it.bitrate.saturating_mul(ROOM) / 100 <= room;
         let Some(better) = layers.iter().filter(more).max_by_key(|it| it.bitrate) else {
@@ -134,21 +143,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_gets_worse_is_followed_at_once() {
-        assert_eq!(follow([8_000_000, 3_000_000]), ["source", "720p"]);
-        assert_eq!(
-            follow([8_000_000, 100_000, 100_000]),
-            ["source", "360p"],
-            "less than the least there is not"
-        );
+    fn a_line_that_gets_worse_is_followed_within_a_second() {
+        assert_eq!(follow([8_000_000, 3_000_000, 8_000_000]), ["source"], "a dip");
+        assert_eq!(follow([8_000_000, 3_000_000, 3_000_000]), ["source", "720p"]);
+        assert_eq!(follow([100_000; 5]), ["source", "360p"], "less than the least there is not");
     }
 
     #[test]
     fn one_that_gets_better_is_believed_after_a_while() {
-        let better = [1_000_000].into_iter().chain([9_000_000; 13]);
-        assert_eq!(follow(better.clone().take(10)), ["source", "360p"]);
+        let better = [1_000_000; 2].into_iter().chain([9_000_000; 13]);
+        assert_eq!(follow(better.clone().take(11)), ["source", "360p"]);
         assert_eq!(follow(better), ["source", "360p", "source"]);
-        let wavers = [1_000_000].into_iter().chain([9_000_000, 9_000_000, 9_000_000, 800_000].repeat(10));
+        let wavers = [1_000_000; 2].into_iter().chain([9_000_000, 9_000_000, 9_000_000, 800_000].repeat(10));
         assert_eq!(follow(wavers), ["source", "360p"]);
     }
 

@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How much more than the best rung a line is asked whether it carries, in hundredths.
 const PROBED: u64 = 160;
 
+/// Ticks of its clock by which one rung may be behind another.
+const BEHIND: i32 = 5 * 90_000;
+
 /// A track as it was negotiated, and how far it is.
 struct Track {
     mid: Mid,
@@ -221,11 +224,17 @@ impl Session {
             Kind::Audio => self.audio.as_mut(),
         };
         let Some(track) = track else { return };
-        // The rung before may have sent it.
-        if track.time.is_some_and(|last| packets.time.wrapping_sub(last).cast_signed() <= 0) {
-            return;
-        }
-        track.time = Some(packets.time);
+        // A rung that is encoded is behind the source: what it has of a time that was shown already is shown at once.
+        let time = match track.time {
+            Some(last) if is_before(packets.time, last) => {
+                if packets.kind == Kind::Audio {
+                    return;
+                }
+                last.wrapping_add(1)
+            }
+            _ => packets.time,
+        };
+        track.time = Some(time);
         let mut direct = self.peer.rtc().direct_api();
         let Some(stream) = direct.stream_tx_by_mid(track.mid, None) else { return };
         let last = packets.payloads.len().saturating_sub(1);
@@ -233,10 +242,16 @@ impl Session {
             let number = SeqNo::from(track.next);
             track.next = track.next.saturating_add(1);
             let marker = packets.kind == Kind::Video && index == last;
-            let write = RtpWrite::new(track.pt, number, packets.time, packets.wall, Arc::clone(payload));
+            let write = RtpWrite::new(track.pt, number, time, packets.wall, Arc::clone(payload));
             stream.write_rtp(write.marker(marker).nackable(packets.kind == Kind::Video));
         }
     }
+}
+
+/// Not later than `last`, and by less than what a rung may be behind another.
+fn is_before(time: u32, last: u32) -> bool {
+    let behind = last.wrapping_sub(time).cast_signed();
+    (0..BEHIND).contains(&behind)
 }
 
 /// The next of a feed, where there is one.
