@@ -134,6 +134,16 @@ async fn sources_change_while_the_stream_goes_on() -> Result<()> {
         let alert = browser.value("document.querySelector('[role=alert]')?.textContent ?? ''").await?;
         assert_eq!(alert, "", "{show}");
     }
+    // Who closes the browser's own question keeps what was there.
+    let refusal = "navigator.mediaDevices.getDisplayMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'))";
+    browser.run(refusal, Vec::new()).await?;
+    choose(&browser, "screen").await?;
+    browser
+        .until("document.querySelector('[role=alert]').textContent.includes('Access was not allowed')", SOON)
+        .await?;
+    browser.until("document.querySelector('input[value=camera]').checked", SOON).await?;
+    let time = browser.value("document.querySelector('video').currentTime").await?;
+    browser.until(&format!("document.querySelector('video').currentTime > {time} + 1"), SOON).await?;
     assert_eq!(stream(&world).await?["publisher"]["session"], session, "one session throughout");
     Ok(())
 }

@@ -43,9 +43,7 @@ export function unavailable(): string | null {
 export class Capture {
   video: MediaStreamTrack | null = null;
   readonly mixer = new Mixer();
-  private camera: MediaStream | null = null;
-  private screen: MediaStream | null = null;
-  private microphone: MediaStream | null = null;
+  private streams: MediaStream[] = [];
   private composite: Composite | null = null;
 
   /** `ended`: a source went away, e.g. the screen is not shared any more. */
@@ -55,41 +53,52 @@ export class Capture {
     return this.mixer.track;
   }
 
-  /** Opens what is wished, in place of what was open. */
+  /** Opens what is wished, in place of what was open; that stays where this fails. */
   async open(wish: Wish): Promise<void> {
-    this.release();
     const { width, height } = wish.quality;
-    const size = { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: FPS, max: FPS } };
-    // The screen first: browsers ask only shortly after a click.
-    if (wish.show !== 'camera') {
-      this.screen = await navigator.mediaDevices.getDisplayMedia({
-        video: { width: { max: width }, height: { max: height }, frameRate: { max: FPS } },
-        audio: true,
-      });
-      this.watch(this.screen, 'The screen is not shared any more.');
+    const opened: MediaStream[] = [];
+    const take = async (stream: Promise<MediaStream>, gone: string) => {
+      const taken = await stream;
+      opened.push(taken);
+      for (const track of taken.getTracks()) track.addEventListener('ended', () => this.ended(gone));
+      return taken;
+    };
+    const ask = navigator.mediaDevices;
+    const exactly = (device: string) => (device ? { deviceId: { exact: device } } : {});
+    let composite: Composite | null = null;
+    try {
+      // The screen first: browsers ask only shortly after a click.
+      const limits = { width: { max: width }, height: { max: height }, frameRate: { max: FPS } };
+      const screen =
+        wish.show === 'camera'
+          ? null
+          : await take(ask.getDisplayMedia({ video: limits, audio: true }), 'The screen is not shared any more.');
+      const size = { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: FPS, max: FPS } };
+      const camera =
+        wish.show === 'screen'
+          ? null
+          : await take(ask.getUserMedia({ video: { ...size, ...exactly(wish.camera) } }), 'The camera is gone.');
+      const microphone =
+        wish.microphone === 'none'
+          ? null
+          : await take(ask.getUserMedia({ audio: wish.microphone ? exactly(wish.microphone) : true }), 'The microphone is gone.');
+      const [face, desk] = [camera?.getVideoTracks()[0], screen?.getVideoTracks()[0]];
+      if (desk) desk.contentHint = 'detail';
+      if (face && desk) composite = await Composite.of(desk, face, FPS);
+      await this.mixer.open(microphone, screen);
+      this.release();
+      [this.streams, this.composite] = [opened, composite];
+      this.video = composite?.track ?? desk ?? face ?? null;
+    } catch (error) {
+      composite?.close();
+      for (const stream of opened) stop(stream);
+      throw error;
     }
-    if (wish.show !== 'screen') {
-      const deviceId = wish.camera ? { exact: wish.camera } : undefined;
-      this.camera = await navigator.mediaDevices.getUserMedia({ video: { ...size, ...(deviceId && { deviceId }) } });
-      this.watch(this.camera, 'The camera is gone.');
-    }
-    if (wish.microphone !== 'none') {
-      const deviceId = wish.microphone ? { exact: wish.microphone } : undefined;
-      this.microphone = await navigator.mediaDevices.getUserMedia({ audio: deviceId ? { deviceId } : true });
-      this.watch(this.microphone, 'The microphone is gone.');
-    }
-    const [camera, screen] = [this.camera?.getVideoTracks()[0], this.screen?.getVideoTracks()[0]];
-    if (screen) screen.contentHint = 'detail';
-    if (camera && screen) {
-      this.composite = await Composite.of(screen, camera, FPS);
-      this.video = this.composite.track;
-    } else this.video = screen ?? camera ?? null;
-    await this.mixer.open(this.microphone, this.screen?.getAudioTracks().length ? this.screen : null);
   }
 
   /** The picture is black while it is off. */
   showPicture(on: boolean): void {
-    for (const stream of [this.camera, this.screen]) for (const track of stream?.getVideoTracks() ?? []) track.enabled = on;
+    for (const stream of this.streams) for (const track of stream.getVideoTracks()) track.enabled = on;
   }
 
   close(): void {
@@ -99,13 +108,13 @@ export class Capture {
 
   private release(): void {
     this.composite?.close();
-    for (const stream of [this.camera, this.screen, this.microphone]) for (const track of stream?.getTracks() ?? []) track.stop();
-    this.camera = this.screen = this.microphone = this.composite = this.video = null;
+    for (const stream of this.streams) stop(stream);
+    [this.streams, this.composite, this.video] = [[], null, null];
   }
+}
 
-  private watch(stream: MediaStream, text: string): void {
-    for (const track of stream.getTracks()) track.addEventListener('ended', () => this.ended(text));
-  }
+function stop(stream: MediaStream): void {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /** What to say when a device cannot be had. */
