@@ -1,7 +1,11 @@
 //! The flight recorder: what a publisher sent last is in a file when it is asked for, or when much of it had to be
 //! repaired; `media-server replay` comes to the same result as the live stream did.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
@@ -36,6 +40,18 @@ async fn save(world: &World, stream: &str) -> Result<Value> {
     let answer = world.client.call(Method::POST, &url, None).await?;
     anyhow::ensure!(answer.status == StatusCode::CREATED, "{}: {}", answer.status, answer.text());
     answer.json()
+}
+
+/// What is recorded of `ada` after some seconds, and what a replay says of it.
+async fn recorded(world: &World) -> Result<(PathBuf, Value)> {
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let saved = save(world, "ada").await?;
+    let file = PathBuf::from(saved["file"].as_str().context("no file")?);
+    let report = replay(world, &file).await?;
+    println!("{saved}\n{report}");
+    let seconds = report["seconds"].as_f64().context("no seconds")?;
+    assert!((3.5..6.0).contains(&seconds), "{seconds}");
+    Ok((file, report))
 }
 
 fn counts(value: &Value) -> BTreeMap<String, u64> {
@@ -95,13 +111,7 @@ async fn what_a_browser_sent_is_replayed_too() -> Result<()> {
     let world = Plan::open()?.pass_through().media(KEYED).media("[recorder]\nseconds = 4\n").start().await?;
     let _publisher = Whip::publish(&world.media.http, KEY, &Wish::default()).await?;
     world.media.playlist("ada", Duration::from_secs(15)).await?;
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    let saved = save(&world, "ada").await?;
-    let file = Path::new(saved["file"].as_str().context("no file")?);
-    let report = replay(&world, file).await?;
-    println!("{saved}\n{report}");
-    let seconds = report["seconds"].as_f64().context("no seconds")?;
-    assert!((3.5..6.0).contains(&seconds), "{seconds}");
+    let (file, report) = recorded(&world).await?;
     assert_eq!((&report["recording"]["protocol"], &report["error"]), (&"whip".into(), &Value::Null));
     let pictures = report["video_units"].as_f64().context("no pictures")?;
     // Up to the first keyframe there is nothing that can be shown.
@@ -125,13 +135,8 @@ async fn what_an_srt_caller_sent_is_replayed_too() -> Result<()> {
     let options = ["-srt_streamid", &id, "-passphrase", "correct horse", "-pbkeylen", "16"];
     let _publisher = Ffmpeg::publish_srt(&Source::default(), &world.media.srt, &options)?;
     world.media.playlist("ada", Duration::from_secs(15)).await?;
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    let saved = save(&world, "ada").await?;
-    let file = Path::new(saved["file"].as_str().context("no file")?);
-    let report = replay(&world, file).await?;
-    println!("{saved}\n{report}");
+    let (_, report) = recorded(&world).await?;
     let seconds = report["seconds"].as_f64().context("no seconds")?;
-    assert!((3.5..6.0).contains(&seconds), "{seconds}");
     assert_eq!(report["recording"]["protocol"], "srt");
     let pictures = report["video_units"].as_f64().context("no pictures")?;
     // Up to the first keyframe there is nothing that can be shown.
