@@ -135,7 +135,7 @@ async fn what_an_srt_caller_sent_is_replayed_too() -> Result<()> {
     let options = ["-srt_streamid", &id, "-passphrase", "correct horse", "-pbkeylen", "16"];
     let _publisher = Ffmpeg::publish_srt(&Source::default(), &world.media.srt, &options)?;
     world.media.playlist("ada", Duration::from_secs(15)).await?;
-    let (_, report) = recorded(&world).await?;
+    let (file, report) = recorded(&world).await?;
     let seconds = report["seconds"].as_f64().context("no seconds")?;
     assert_eq!(report["recording"]["protocol"], "srt");
     let pictures = report["video_units"].as_f64().context("no pictures")?;
