@@ -1,4 +1,4 @@
-//! Decoder configurations and coded pictures of H.264, HEVC and AV1, the headers of Opus and AAC, elements of LATM, and
+//! Decoder configurations and coded pictures of H.264, HEVC, AV1, VP8 and VP9, the headers of Opus and AAC, elements of LATM, and
 //! frames of sound out of a byte stream: the first byte says which, the second how much of the rest is the configuration.
 #![no_main]
 
@@ -16,10 +16,12 @@ fuzz_target!(|data: &[u8]| {
         let at = usize::from(*split).min(rest.len());
         (rest.slice(..at), rest.slice(at..))
     };
-    let codec = match which % 7 {
+    let codec = match which % 9 {
         0 => VideoCodec::H264,
         1 => VideoCodec::H265,
         2 => VideoCodec::Av1,
+        7 => VideoCodec::Vp8,
+        8 => VideoCodec::Vp9,
         3 => {
             if let Ok(format) = opus::format(&record) {
                 assert!(format.channels > 0 && format.sample_rate > 0);

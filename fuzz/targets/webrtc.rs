@@ -30,6 +30,7 @@ fn drain(rtc: &mut Rtc, reach: &mut Reach, from: SocketAddr) -> Option<()> {
 }
 
 fn session(offer: &str, mut datagrams: &[u8]) -> Option<()> {
+    assert!(sdp::layers(offer) >= 1);
     let offer = sdp::without_candidates(offer);
     let parsed = SdpOffer::from_sdp_string(&offer).ok()?;
     let (here, there) = (SocketAddr::from(([192, 0, 2, 1], 8189)), SocketAddr::from(([192, 0, 2, 2], 9)));
@@ -40,10 +41,13 @@ fn session(offer: &str, mut datagrams: &[u8]) -> Option<()> {
         .enable_h264(true)
         .enable_h265(true)
         .enable_av1(true)
+        .enable_vp9(true)
+        .enable_vp8(true)
         .build(now);
     rtc.add_local_candidate(Candidate::host(here, "udp").ok()?);
     let answer = rtc.sdp_api().accept_offer(parsed).ok()?.to_sdp_string();
     sdp::refused(&answer);
+    let answer = sdp::with_last(&answer, &["VP8", "VP9"]);
     let answer = sdp::with_candidates(&answer, &["candidate:x".to_owned()]);
     assert!(sdp::fragment(&answer).is_some(), "an answer has ICE");
     let mut reach = Reach::default();
