@@ -1,7 +1,7 @@
 //! Publishing by WebRTC: a browser's picture and sound, played by LL-HLS.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -218,7 +218,7 @@ async fn a_restart_of_ice_and_a_new_size_of_the_picture_are_the_same_stream() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn layers_of_simulcast_are_rungs_that_nobody_encodes() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
-    let publisher = simulcast(&world, (1280, 720), None).await?;
+    let publisher = simulcast(&world, (1280, 720), [150_000, 400_000, 1_200_000], None).await?;
     let report = llhls::check(&world.media.hls("cam"), Duration::from_secs(8)).await?;
     let now = stream(&world).await?;
     println!("{now}\n{}", report.multivariant.text);
@@ -237,11 +237,13 @@ async fn layers_of_simulcast_are_rungs_that_nobody_encodes() -> Result<()> {
             parameters.encodings[2].active = {active};
             sender.setParameters(parameters);"
         );
+        let began = Instant::now();
         publisher.browser.run(&script, Vec::new()).await?;
         wait::until(&format!("{width} wide"), SOON, || async {
             Ok((stream(&world).await?["video"]["width"] == width).then_some(()))
         })
         .await?;
+        println!("the source is {width} wide after {:?}", began.elapsed());
     }
     Ok(())
 }
@@ -250,7 +252,8 @@ async fn layers_of_simulcast_are_rungs_that_nobody_encodes() -> Result<()> {
 async fn layers_of_simulcast_come_over_a_bad_line() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let path = LossyPath::to(world.media.webrtc.parse()?, BAD).await?;
-    let _publisher = simulcast(&world, (960, 544), Some(path.address)).await?;
+    // Little enough that a browser which sees losses begins the largest all the same.
+    let _publisher = simulcast(&world, (960, 544), [60_000, 120_000, 300_000], Some(path.address)).await?;
     let report = llhls::check(&world.media.hls("cam"), Duration::from_secs(8)).await?;
     println!("{}", stream(&world).await?);
     // A browser may stop a layer on such a line, and another one is the source then: the check follows no new init (R53).
@@ -258,10 +261,14 @@ async fn layers_of_simulcast_come_over_a_bad_line() -> Result<()> {
 }
 
 /// Three layers of a picture, until all of them can be played.
-async fn simulcast(world: &World, size: (u32, u32), path: Option<SocketAddr>) -> Result<Whip> {
+async fn simulcast(
+    world: &World,
+    size: (u32, u32),
+    bits: [u32; 3],
+    path: Option<SocketAddr>,
+) -> Result<Whip> {
     let layer = |rid: &str, down: u32, bits: u32| serde_json::json!({ "rid": rid, "scaleResolutionDownBy": down, "maxBitrate": bits });
-    let layers =
-        serde_json::json!([layer("q", 4, 150_000), layer("h", 2, 400_000), layer("f", 1, 1_200_000)]);
+    let layers = serde_json::json!([layer("q", 4, bits[0]), layer("h", 2, bits[1]), layer("f", 1, bits[2])]);
     let wish = Wish { size, layers: Some(layers), path, ..Wish::default() };
     let publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
     world.media.playlist("cam", SOON).await?;

@@ -12,9 +12,6 @@ const APART: i64 = 10 * RATE as i64;
 /// A correction by a later report is taken in by a quarter: reports waver by some tenths of a millisecond.
 const SHARE: i64 = 4;
 
-/// A layer is moved where its reports place it further off than this: half of a picture at 60 a second.
-const LAYER_OFF: i64 = RATE as i64 / 120;
-
 /// A sender whose reports leave where they were by more than this has begun a new count: what the other tracks' older reports
 /// say does not belong together with it. GStreamer 1.22 does so.
 const JUMP: i64 = RATE as i64 / 5;
@@ -155,10 +152,14 @@ impl RtpClock {
             return;
         };
         let wanted = shift.wrapping_add(of_layer.wrapping_sub(of_video));
-        // Reports waver; what was placed once stays together with the picture.
-        let off = side.shift.is_none_or(|shift| apart(wanted, shift) > LAYER_OFF);
-        if off && side.is_with(&video) {
-            side.shift = Some(wanted);
+        if side.is_with(&video) {
+            // Reports waver by some milliseconds: the mean is nearer than any of them.
+            let near = side.shift.filter(|shift| apart(wanted, *shift) <= JUMP);
+            let mean = near.map(|shift| {
+                let off = wanted.wrapping_sub(shift).cast_signed();
+                shift.wrapping_add_signed(off.checked_div(SHARE).unwrap_or(0))
+            });
+            side.shift = Some(mean.unwrap_or(wanted));
         }
     }
 
@@ -260,8 +261,10 @@ mod tests {
         assert_eq!(clock.layer(1, 500_000).unwrap().wrapping_sub(video), SECOND / 2);
         assert_eq!(clock.layer(1, 455_000), Some(video));
         assert_eq!(clock.layer(99, 0), None);
-        // Reports that waver by milliseconds do not move it; those of another clock do.
+        // Of reports that waver it is the mean; those of another clock count at once.
         clock.layer_report(1, 500_000, Span::from_millis(7_504));
+        assert_eq!(clock.layer(1, 455_000), Some(video + SECOND / 1000));
+        clock.layer_report(1, 500_000, Span::from_millis(7_497));
         assert_eq!(clock.layer(1, 455_000), Some(video));
         clock.layer_report(1, 500_000, Span::from_millis(8_500));
         assert_eq!(clock.layer(1, 455_000), Some(video), "the picture's next report is waited for");
