@@ -20,6 +20,9 @@ const STRANGE: i64 = RATE as i64 / 2;
 /// Reports further apart than this say nothing of how two tracks lie: a new count may have begun between them.
 const TOGETHER: i64 = 5 * RATE as i64 / 2;
 
+/// As far as this, what arrived together may be apart by accident.
+const ABOUT: i64 = RATE as i64 * 60 / 1000;
+
 /// Layers of one picture.
 pub const MOST_LAYERS: usize = 8;
 
@@ -204,7 +207,14 @@ impl RtpClock {
                 return;
             }
         }
-        let step = if self.told { off.checked_div(SHARE).unwrap_or(0) } else { off };
+        // The first report is believed by half where it says about what arrived: a busy sender's is some tens of
+        // milliseconds off.
+        let share = match (self.told, off.saturating_abs() <= ABOUT) {
+            (true, _) => SHARE,
+            (false, true) => 2,
+            (false, false) => 1,
+        };
+        let step = off.checked_div(share).unwrap_or(0);
         (self.told, self.strange) = (true, None);
         self.audio.shift = Some(audio.wrapping_add_signed(step));
     }
