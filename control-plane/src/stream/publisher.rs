@@ -48,7 +48,7 @@ async fn ingest(
 /// How the stream is, by the media server: its values are passed on as its API has them.
 #[derive(Serialize)]
 struct Publisher {
-    /// There is a publisher.
+    /// Its media comes; while its return is waited for, the rest is how it was.
     live: bool,
     protocol: Value,
     since: Value,
@@ -75,7 +75,7 @@ async fn publisher(
         |path: &str| stream.as_mut().and_then(|it| it.pointer_mut(path)).map_or(Value::Null, Value::take);
     let (video, audio) = (part("/video"), part("/audio"));
     let publisher = Publisher {
-        live: !matches!(part("/publisher/session"), Value::Null),
+        live: part("/state") == "live",
         protocol: part("/publisher/protocol"),
         since: part("/publisher/since"),
         findings: part("/publisher/findings"),

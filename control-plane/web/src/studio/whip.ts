@@ -48,7 +48,6 @@ export class Whip {
   private connection: RTCPeerConnection | null = null;
   private session: URL | null = null;
   private etag = '*';
-  private offer = '';
   private answer = '';
   private failures = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -126,8 +125,7 @@ export class Whip {
     if (this.video) await this.send(connection, this.video);
     if (this.audio) connection.addTransceiver(this.audio, { direction: 'sendonly' });
     const offer = await connection.createOffer();
-    this.offer = offer.sdp ?? '';
-    const reply = await this.ask(this.endpoint, 'POST', 'application/sdp', this.offer);
+    const reply = await this.ask(this.endpoint, 'POST', 'application/sdp', offer.sdp ?? '');
     this.answer = await reply.text();
     const location = reply.headers.get('location');
     if (!location) throw new Problem(0, 'The server did not say where the session is.');

@@ -81,8 +81,11 @@ fn padded(name: &str, length: usize) -> impl Iterator<Item = u8> {
 }
 
 impl Heard {
-    /// None: what was not negotiated is not sent.
+    /// None: what was not negotiated is not sent, and what is empty is nothing.
     pub(super) fn of(data: MediaData) -> Option<Self> {
+        if data.data.is_empty() {
+            return None;
+        }
         let codec = match data.params.spec().codec {
             Negotiated::Opus => Codec::Opus,
             Negotiated::H264 => Codec::Picture(VideoCodec::H264),
