@@ -18,6 +18,7 @@ function drawn() {
   let planned = Math.floor(sound.currentTime) + 1;
   const epoch = () => performance.timeOrigin + performance.now();
   let turn = 0;
+  let flash = false;
   const draw = (at) => {
     // The tones are planned by the sound's clock, and what it says now is what leaves it now.
     const now = sound.currentTime;
@@ -27,7 +28,9 @@ function drawn() {
       planned += 1;
     }
     const second = at + 0.001 - Math.floor(at + 0.001);
-    context.fillStyle = second < 0.1 ? "#fff" : `hsl(${(turn++ * 7) % 360} 60% 30%)`;
+    // A page that was held up says nothing about when: a second that it did not begin in time goes without white.
+    flash = second < 0.1 && (flash || now - at < 0.02);
+    context.fillStyle = flash ? "#fff" : `hsl(${(turn++ * 7) % 360} 60% 30%)`;
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.fillStyle = `hsl(${(turn * 13) % 360} 80% 60%)`;
     context.fillRect((turn * 11) % canvas.width, canvas.height / 2, canvas.width / 8, canvas.height / 3);
