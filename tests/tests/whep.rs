@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use http::Method;
 use weir_tests::{
     bench::proc,
+    llhls,
     lossy_path::{LossyPath, Path},
     publisher::{Ffmpeg, Source, Whip, webrtc, whip::Wish},
     wait,
@@ -74,7 +75,7 @@ async fn what_a_bad_line_loses_on_the_way_to_a_viewer_comes_again() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_for_what_is_not_there_is_told() -> Result<()> {
-    let world = Plan::open()?.pass_through().start().await?;
+    let world = Plan::open()?.pass_through().media("[webrtc]\nencode = false").start().await?;
     let (_, offer, _) = webrtc::offer("127.0.0.1:9".parse()?)?;
     let sdp = (http::header::CONTENT_TYPE, "application/sdp");
     let ask = async |place: &str| {
@@ -95,8 +96,10 @@ async fn who_asks_for_what_is_not_there_is_told() -> Result<()> {
     world.media.playlist("desk", SOON).await?;
     let (status, text) = ask("desk?rung=1080p").await?;
     assert!(status == 404 && text.contains("it has source"), "{status} {text}");
-    let (status, text) = ask("desk").await?;
-    assert!(status == 409 && text.contains("B-frames"), "{status} {text}");
+    for place in ["desk", "desk?rung=full", "desk?rung=source"] {
+        let (status, text) = ask(place).await?;
+        assert!(status == 409 && text.contains("B-frames"), "{place}: {status} {text}");
+    }
     let plain = Ffmpeg::publish(&Source::default(), &world.media.publish_url("plain"))?;
     world.media.playlist("plain", SOON).await?;
     // One address may not take every place.
@@ -132,6 +135,52 @@ async fn what_comes_by_rtmp_is_seen_and_heard_too() -> Result<()> {
     assert!(video["framesDecoded"].as_u64().is_some_and(|decoded| decoded > 60), "{video}");
     assert_eq!(video["framesDropped"], 0, "{video}");
     Ok(())
+}
+
+/// A browser sees and hears what it could not decode as it is: a worker makes it, as long as somebody watches.
+async fn seen_encoded(world: &World) -> Result<()> {
+    world.media.playlist("desk", SOON).await?;
+    let daemon = world.media.program.pid().context("ended")?;
+    assert!(proc::children(daemon)?.is_empty(), "nothing is encoded for nobody");
+    let viewer = Whep::play(&world.media.http, "desk", None).await?;
+    println!("first picture after {:.0} ms", viewer.first().await?);
+    let session = viewer.browser.value("window.__whep.session").await?;
+    let layers = format!("{}/layers", session.as_str().context("no session")?);
+    let told: serde_json::Value = serde_json::from_str(&world.client.get(&layers).await?.text())?;
+    assert_eq!((&told["current"], &told["layers"][0]["height"]), (&"full".into(), &360.into()), "{told}");
+    let second = Whep::play(&world.media.http, "desk", None).await?;
+    println!("first picture of who comes later after {:.0} ms", second.first().await?);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        proc::children(daemon)?.len(),
+        3,
+        "one of pictures and its spare, one of sound, for both viewers"
+    );
+    // LL-HLS goes on as if nobody were there.
+    llhls::check(&world.media.hls("desk"), Duration::from_secs(4)).await?.no_must_broken(&[])?;
+    for viewer in [&viewer, &second] {
+        let (video, audio) = (viewer.inbound("video").await?, viewer.inbound("audio").await?);
+        println!("{video}\n{audio}");
+        assert!(video["framesDecoded"].as_u64().is_some_and(|decoded| decoded > 200), "{video}");
+        // The encoder begins with a keyframe of the past, and catches up.
+        assert!(video["totalFreezesDuration"].as_f64().is_some_and(|seconds| seconds < 1.5), "{video}");
+        assert!(audio["totalAudioEnergy"].as_f64().is_some_and(|energy| energy > 0.001), "{audio}");
+        viewer.browser.run("window.__whep.connection.close()", Vec::new()).await?;
+    }
+    wait::until("no encoder", SOON, || async { Ok(proc::children(daemon)?.is_empty().then_some(())) }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b_frames_and_hevc_are_encoded_while_somebody_watches() -> Result<()> {
+    let world = Plan::open()?.pass_through().start().await?;
+    let ffmpeg = Ffmpeg::publish(&Source::default().b_frames(2), &world.media.publish_url("desk"))?;
+    seen_encoded(&world).await?;
+    drop((ffmpeg, world));
+    let world = Plan::open()?.pass_through().start().await?;
+    let hevc = ["-c:v", "libx265", "-x265-params", "log-level=error:keyint=30", "-preset", "ultrafast"];
+    let options = [&hevc[..], &["-srt_streamid", "publish/desk"]].concat();
+    let _ffmpeg = Ffmpeg::publish_srt(&Source::default(), &world.media.srt, &options)?;
+    seen_encoded(&world).await
 }
 
 /// Waits until so many rungs can be played.

@@ -15,7 +15,7 @@ use crate::unit::VideoFormat;
 /// The smallest side of a rung, in pixels: encoders refuse less.
 pub const SMALLEST: u32 = 16;
 
-/// The name of the rung that stands for a source that cannot be passed through.
+/// The name of the rung that stands for a source that cannot be passed through, or that some players do not take.
 pub const FULL: &str = "full";
 
 /// What a rung is encoded as.
@@ -216,6 +216,12 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
     ladder.rungs.sort_by_key(|rung| std::cmp::Reverse((pixels(rung), rung.video_bitrate)));
     drop_duplicates(&mut ladder);
     ladder
+}
+
+/// The rung [`FULL`] of a source: of its size and rate.
+pub fn like(source: &VideoFormat) -> Rung {
+    let fps = source.frame_rate.filter(|(numerator, denominator)| *numerator > 0 && *denominator > 0);
+    rung(source, fps, &full(source), source.width.min(source.height))
 }
 
 /// What stands for a source that cannot be passed through.

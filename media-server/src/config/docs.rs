@@ -85,6 +85,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "STUN and TURN servers that clients are told of: `[{ url = \"turn:turn.example.org:3478?transport=udp\", username = \"…\", credential = \"…\" }]`. The server itself needs none.",
         LIVE,
     ),
+    (
+        "webrtc",
+        "encode",
+        "Where no rung of a stream is H.264 without B-frames, which is what browsers play by WebRTC, one of the source's size is encoded while somebody watches by WHEP. With `false` such a viewer is told why there is nothing to see (409).",
+        LIVE,
+    ),
     ("webrtc", "max_sessions", "Publishers and viewers at a time; more are refused.", RESTART),
     ("http", "listen", "Where players connect; `\"\"` for nowhere.", LISTENER),
     ("http", "max_connections", "Connections at a time; more wait.", RESTART),

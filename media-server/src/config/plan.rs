@@ -199,8 +199,9 @@ fn srt_rules(config: &Config) -> (u64, &str) {
     (config.srt.latency_ms, &config.srt.passphrase.0)
 }
 
-fn webrtc_terms(config: &Config) -> (&[String], bool, &[IceServer]) {
-    (&config.webrtc.advertise, config.webrtc.own_addresses, &config.webrtc.ice_servers)
+fn webrtc_terms(config: &Config) -> (&[String], bool, &[IceServer], bool) {
+    let terms = &config.webrtc;
+    (&terms.advertise, terms.own_addresses, &terms.ice_servers, terms.encode)
 }
 
 impl Plan {

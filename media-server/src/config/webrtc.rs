@@ -19,6 +19,8 @@ pub struct Webrtc {
     pub own_addresses: bool,
     /// STUN and TURN servers that clients are told of.
     pub ice_servers: Vec<IceServer>,
+    /// A rung is encoded for viewers where the stream has none that browsers play.
+    pub encode: bool,
     /// Sessions at a time.
     pub max_sessions: usize,
 }
@@ -42,6 +44,7 @@ impl Default for Webrtc {
             advertise: Vec::new(),
             own_addresses: false,
             ice_servers: Vec::new(),
+            encode: true,
             max_sessions: 1000,
         }
     }

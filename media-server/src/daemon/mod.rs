@@ -158,7 +158,8 @@ impl Daemon {
         let slate = Arc::new(ArcSwap::from_pointee(settings::slate(&config)));
         let slates = slate::factory(program.clone(), Arc::clone(&slate), tasks.clone());
         let rungs = encoder::factory(program.clone(), Arc::clone(&preset), tasks.clone(), stop.clone());
-        let directory = Directory::new(tasks.clone(), stop.clone(), rungs, slates, metrics.clone());
+        let directory =
+            Directory::new(tasks.clone(), stop.clone(), Arc::clone(&rungs), slates, metrics.clone());
         let admission = settings::admission(&config)?;
         let endpoint = settings::shared_endpoint(&config)?;
         let (outbox, deliver) = settings::outbox(&config, &endpoint, metrics.clone())?;
@@ -184,7 +185,7 @@ impl Daemon {
         let cors = Arc::new(ArcSwap::from_pointee(Cors::new(&config.http.cors_origins)));
         let blocked = config.http.max_blocked_requests;
         let public = Public::new(directory.clone(), Arc::clone(&cors), blocked, metrics.clone());
-        let webrtc = Webrtc::new(&desk, &config, &cors, (tasks.clone(), stop.clone()))?;
+        let webrtc = Webrtc::new((&desk, rungs), &config, &cors, (tasks.clone(), stop.clone()))?;
         let starting = Readiness { missing: vec!["the listeners are not open yet".into()] };
         let (ready, readiness) = watch::channel(starting);
         let last_reload = Arc::new(ArcSwapOption::empty());

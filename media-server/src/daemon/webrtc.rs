@@ -1,6 +1,7 @@
 //! WHIP and WHEP, and the port that they share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
@@ -13,7 +14,8 @@ use super::{encoder, settings};
 use crate::config::Config;
 use crate::ingest::Desk;
 use crate::ingest::whip::Whip;
-use crate::serve::{Public, Whep};
+use crate::live::RungFactory;
+use crate::serve::{Encoders, Public, Whep};
 use crate::signalling::Links;
 use crate::transport::rtc::{OpenError, Port};
 use crate::web::body::Body;
@@ -27,11 +29,12 @@ pub(super) struct Webrtc {
     links: Links,
     whip: Whip,
     whep: Whep,
+    encode: Arc<AtomicBool>,
 }
 
 impl Webrtc {
     pub(super) fn new(
-        desk: &Desk,
+        (desk, rungs): (&Desk, RungFactory),
         config: &Config,
         cors: &Arc<ArcSwap<Cors>>,
         lives: (TaskTracker, CancellationToken),
@@ -44,16 +47,19 @@ impl Webrtc {
         let web = (Arc::clone(cors), Arc::clone(&links));
         let whip = Whip::new(desk.clone(), port.clone(), web.clone(), Arc::clone(&permits), lives.clone());
         let (tasks, stop) = lives.clone();
-        let streams = (desk.directory.clone(), encoder::opus(desk.program.clone(), tasks, stop));
+        let encode = Arc::new(AtomicBool::new(config.webrtc.encode));
+        let opus = encoder::opus(desk.program.clone(), tasks, stop);
+        let streams = (desk.directory.clone(), Encoders { opus, rungs, encode: Arc::clone(&encode) });
         let whep =
             Whep::new(streams, port.clone(), web, (permits, Pending::default()), metrics.clone(), lives);
-        Ok(Self { port, links, whip, whep })
+        Ok(Self { port, links, whip, whep, encode })
     }
 
     /// From the next session on.
     pub(super) fn set(&self, config: &Config) {
         self.port.set_terms(settings::webrtc(config));
         self.links.store(Arc::new(settings::links(config)));
+        self.encode.store(config.webrtc.encode, Ordering::Relaxed);
     }
 
     /// Answers a request: what is neither's is `public`'s.

@@ -6,7 +6,7 @@ mod hls;
 mod whep;
 
 pub use feeds::Feeds;
-pub use whep::{OpusFactory, Whep};
+pub use whep::{Encoders, OpusFactory, Whep};
 
 use std::sync::Arc;
 

@@ -72,6 +72,8 @@ fn what_no_player_takes_is_encoded_at_its_size() {
         [("720p", 1280, 720), ("480p", 854, 480), ("360p", 640, 360)],
         "a wish has its size"
     );
+    let like = like(&VideoFormat { codec: "hvc1.1.6.L93.90".into(), ..source(1281, 721, Some((60, 2))) });
+    assert_eq!((like.name.as_str(), like.width, like.height, like.fps), ("full", 1280, 720, Some((30, 1))));
 }
 
 #[test]

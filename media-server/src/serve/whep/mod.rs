@@ -1,12 +1,14 @@
 //! WHEP (draft-ietf-wish-whep): viewers by WebRTC, a few tenths of a second behind. A stream's pictures and sound are made into
 //! packets once (`packets`); a session (`session`) numbers and encrypts them for its viewer.
 
+mod encoded;
 mod layers;
 mod packets;
 mod session;
 mod voice;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::live::Directory;
+use crate::live::{Directory, RungFactory};
 use crate::metrics::{Metrics, Outcome};
 use crate::signalling::{self, Endpoint, Links, Posted, Readable, Refused, Start, answers};
 use crate::transport::NoFeed;
@@ -38,6 +40,17 @@ const MOST_PENDING: usize = 64;
 /// and ends when either is dropped. Given by the wiring.
 pub type OpusFactory =
     Arc<dyn Fn(&str, &AudioFormat, mpsc::Sender<AccessUnit>) -> mpsc::Sender<AccessUnit> + Send + Sync>;
+
+/// What is made for viewers by WebRTC, while there are any.
+#[derive(Clone)]
+pub struct Encoders {
+    /// Of sound.
+    pub opus: OpusFactory,
+    /// Of pictures.
+    pub rungs: RungFactory,
+    /// Whether pictures are encoded at all.
+    pub encode: Arc<AtomicBool>,
+}
 
 /// The WHEP endpoint. Clones share it.
 #[derive(Clone)]
@@ -68,14 +81,14 @@ impl Whep {
     /// Viewers of the streams of `directory` come by `port`, each has one of `permits` and counts as `pending` until it is
     /// connected, and live in `tasks` until `stop`.
     pub fn new(
-        (directory, opus): (Directory, OpusFactory),
+        (directory, encoders): (Directory, Encoders),
         port: Port,
         (cors, links): (Arc<ArcSwap<Cors>>, Links),
         (permits, pending): (Arc<Semaphore>, Pending),
         metrics: Metrics,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Self {
-        let feeds = PacketFeeds::new(directory, opus, tasks.clone(), stop.clone());
+        let feeds = PacketFeeds::new(directory, encoders, tasks.clone(), stop.clone());
         Self {
             feeds,
             port,
@@ -136,7 +149,7 @@ fn unplayable(none: &NoPackets) -> Refused {
         NoPackets::Feed(NoFeed::Stream) => (StatusCode::NOT_FOUND, "no-stream"),
         NoPackets::Feed(NoFeed::Starting) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         NoPackets::Feed(NoFeed::Rung(_)) => (StatusCode::NOT_FOUND, "no-rung"),
-        NoPackets::Codec => (StatusCode::CONFLICT, "not-playable"),
+        NoPackets::Rung | NoPackets::Codec => (StatusCode::CONFLICT, "not-playable"),
     };
     problem(status, slug, &none.to_string()).into()
 }

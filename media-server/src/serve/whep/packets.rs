@@ -1,19 +1,20 @@
 //! Renditions as RTP packets, made once for all viewers of a rung, and only while somebody watches.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::{AccessUnit, Format, Kind, Timestamp, h264};
+use media::{AccessUnit, Format, Kind, Timestamp, h264, ladder};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::rtp::{self, Payload};
 
-use super::OpusFactory;
 use super::layers::Layer;
 use super::voice::Voice;
+use super::{Encoders, OpusFactory, encoded};
 use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, Tapped};
 use crate::transport::NoFeed;
 
@@ -35,7 +36,11 @@ pub(super) enum NoPackets {
     #[error(transparent)]
     Feed(#[from] NoFeed),
     #[error(
-        "browsers cannot play this stream by WebRTC: no rung of it is H.264 without B-frames; watch it by LL-HLS, or turn B-frames off in the encoder"
+        "browsers cannot play this rung by WebRTC: it is not H.264 without B-frames; name no rung, and one is encoded"
+    )]
+    Rung,
+    #[error(
+        "browsers cannot play this stream by WebRTC: no rung of it is H.264 without B-frames, and [webrtc] encode is off; watch it by LL-HLS, or turn B-frames off in the encoder"
     )]
     Codec,
 }
@@ -75,6 +80,8 @@ impl Feed {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Part {
     Rung(Arc<str>),
+    /// What is encoded for viewers by WebRTC alone.
+    Encoded,
     Sound,
 }
 
@@ -98,7 +105,7 @@ type Shared = Arc<Mutex<Kept>>;
 #[derive(Clone)]
 pub(super) struct PacketFeeds {
     directory: Directory,
-    opus: OpusFactory,
+    encoders: Encoders,
     taken: Arc<Mutex<HashMap<Key, Shared>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -136,14 +143,15 @@ impl PacketFeeds {
     /// None yet. Their tasks live in `tasks` and end with `stop`.
     pub(super) fn new(
         directory: Directory,
-        opus: OpusFactory,
+        encoders: Encoders,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { directory, opus, taken: Arc::default(), tasks, stop }
+        Self { directory, encoders, taken: Arc::default(), tasks, stop }
     }
 
-    /// A stream's rung by its name, its best one that browsers play where none is named. Waits for one that is fetched.
+    /// A stream's rung by its name; where none is named, its best one that browsers play, or one that is encoded for them.
+    /// Waits for a stream that is fetched.
     pub(super) async fn take(&self, stream: &str, rung: Option<&str>) -> Result<Feed, NoPackets> {
         loop {
             let fetched = self.directory.wants().want(stream).is_some();
@@ -162,8 +170,13 @@ impl PacketFeeds {
     /// A rung of a stream that is there.
     pub(super) fn of(&self, handle: &StreamHandle, rung: Option<&str>) -> Result<Feed, NoPackets> {
         let snapshot = handle.snapshot();
-        let rendition = find(&snapshot, rung)?;
-        Ok(self.part(handle, &rendition.name, Part::Rung(Arc::clone(&rendition.name))))
+        match find(&snapshot, rung) {
+            Ok(rendition) => Ok(self.part(handle, &rendition.name, Part::Rung(Arc::clone(&rendition.name)))),
+            Err(NoPackets::Codec) if self.encoders.encode.load(Ordering::Relaxed) => {
+                Ok(self.part(handle, &ladder::FULL.into(), Part::Encoded))
+            }
+            Err(none) => Err(none),
+        }
     }
 
     /// A stream's sound, which is one for all of its rungs.
@@ -190,12 +203,21 @@ impl PacketFeeds {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = async {
+                    let is_over = || all.is_over(&key);
                     match &key.1 {
                         Part::Rung(rung) => {
                             let sound = all.sound(&handle);
-                            pictures(&handle, rung, sound, &shared, &zero, || all.is_over(&key)).await;
+                            pictures(&handle, |now| sent(now, rung), sound, &shared, &zero, is_over).await;
                         }
-                        Part::Sound => sound(&handle, &all.opus, &shared, &zero, || all.is_over(&key)).await,
+                        Part::Encoded => {
+                            let (sound, out) = (all.sound(&handle), broadcast::Sender::new(WAITING));
+                            let made = |_: &Snapshot| Some((Vec::new(), out.subscribe()));
+                            tokio::select! {
+                                () = encoded::encode(&handle, &all.encoders.rungs, &out) => {}
+                                () = pictures(&handle, made, sound, &shared, &zero, is_over) => {}
+                            }
+                        }
+                        Part::Sound => sound(&handle, &all.encoders.opus, &shared, &zero, is_over).await,
                     }
                 } => {}
             }
@@ -233,12 +255,19 @@ pub(super) fn layers(snapshot: &Snapshot) -> Vec<Layer> {
             Format::Audio(_) => None,
         })
         .collect();
+    if layers.is_empty()
+        && let Some(rung) = encoded::rung(snapshot)
+    {
+        let ladder::Rung { width, height, video_bitrate, .. } = rung;
+        let bitrate = video_bitrate.into();
+        layers.push(Layer { encoding_id: ladder::FULL.into(), width, height, bitrate });
+    }
     layers.sort_by_key(|layer| std::cmp::Reverse((layer.height, layer.bitrate)));
     layers
 }
 
 /// What browsers play: H.264 whose pictures are shown as they come.
-fn is_played(rendition: &Rendition) -> bool {
+pub(super) fn is_played(rendition: &Rendition) -> bool {
     !rendition.reorders()
         && matches!(&rendition.format, Format::Video(video) if video.codec.starts_with("avc1."))
 }
@@ -247,10 +276,14 @@ fn find<'a>(snapshot: &'a Snapshot, rung: Option<&str>) -> Result<&'a Rendition,
     match rung.filter(|rung| !rung.is_empty()) {
         Some(name) => {
             let names = || snapshot.video.iter().map(|video| video.name.to_string()).collect();
-            let found = snapshot.video.iter().find(|video| *video.name == *name);
-            found
-                .ok_or_else(|| NoFeed::Rung(names()).into())
-                .and_then(|it| if is_played(it) { Ok(it) } else { Err(NoPackets::Codec) })
+            match snapshot.video.iter().find(|video| *video.name == *name) {
+                Some(found) if is_played(found) => Ok(found),
+                Some(_) => Err(NoPackets::Rung),
+                None if name == ladder::FULL && !snapshot.video.iter().any(is_played) => {
+                    Err(NoPackets::Codec)
+                }
+                None => Err(NoFeed::Rung(names()).into()),
+            }
         }
         None if snapshot.video.is_empty() => Err(NoFeed::Stream.into()),
         None => snapshot.video.iter().find(|it| is_played(it)).ok_or(NoPackets::Codec),
@@ -289,10 +322,21 @@ impl Sets {
     }
 }
 
-/// Writes a rung, with the sound, until its stream is over, or nobody watches: a viewer waits for one thing only.
+/// What came of a rung from the newest keyframe on, and what comes next.
+type Joined = (Vec<(Arc<Format>, AccessUnit)>, broadcast::Receiver<Tapped>);
+
+/// Joins a rung that the stream has.
+fn sent(snapshot: &Snapshot, rung: &str) -> Option<Joined> {
+    let rendition = snapshot.video.iter().find(|video| *video.name == *rung)?;
+    let format = Arc::new(rendition.format.clone());
+    let (group, next) = rendition.join();
+    Some((group.into_iter().map(|unit| (Arc::clone(&format), unit)).collect(), next))
+}
+
+/// Writes what `join` gives, with the sound, until its stream is over, or nobody watches: a viewer waits for one thing only.
 async fn pictures(
     handle: &StreamHandle,
-    rung: &str,
+    join: impl Fn(&Snapshot) -> Option<Joined>,
     mut sound: broadcast::Receiver<Arc<Packets>>,
     shared: &Shared,
     zero: &Zero,
@@ -300,17 +344,13 @@ async fn pictures(
 ) {
     let mut snapshots = handle.watch();
     let mut sets = Sets::default();
-    let join = |snapshot: &Snapshot| {
-        let rendition = snapshot.video.iter().find(|video| *video.name == *rung)?;
-        Some((Arc::new(rendition.format.clone()), rendition.join()))
-    };
     let mut packed = |format: &Arc<Format>, unit: &AccessUnit| {
         let sets = if unit.keyframe { sets.of(format) } else { &[] };
         Arc::new(packets(zero, Kind::Video, unit, rtp::h264(&unit.payload, sets, LONGEST)))
     };
     let mut video = None;
-    if let Some((format, (group, next))) = join(&snapshots.borrow_and_update()) {
-        for unit in group {
+    if let Some((group, next)) = join(&snapshots.borrow_and_update()) {
+        for (format, unit) in group {
             lock(shared).add(packed(&format, &unit));
         }
         video = Some(next);
@@ -347,7 +387,7 @@ async fn pictures(
                     return;
                 }
                 if video.is_none() {
-                    video = join(&snapshot).map(|(_, (_, next))| next);
+                    video = join(&snapshot).map(|(_, next)| next);
                 }
             }
             _ = look.tick() => {

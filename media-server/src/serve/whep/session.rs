@@ -13,7 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::layers::Choice;
-use super::packets::{Feed, PacketFeeds, Packets, layers};
+use super::packets::{Feed, PacketFeeds, Packets, is_played, layers};
 use crate::signalling::{self, Command, Door};
 use crate::transport::rtc::{Over, Peer};
 use crate::web::pending::Waiting;
@@ -149,6 +149,7 @@ impl Session {
         let snapshot = self.feed.stream.snapshot();
         if let [only] = &snapshot.video[..]
             && only.name == self.feed.rung
+            && is_played(only)
         {
             return self.other.is_some();
         }
