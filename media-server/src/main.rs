@@ -38,6 +38,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Try every encoder that GStreamer has here, each in a process of its own, and say which work, on which device, and how
+    /// fast. What is found is kept in the data folder for `run`.
+    Encoders {
+        /// TOML file; without it what is found is not kept.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// One JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Reads a URI (HLS, a file) and writes it as an MPEG transport stream to standard output; started by `run`.
     #[command(hide = true)]
     Remux {
@@ -47,9 +57,22 @@ enum Command {
         /// What to read.
         uri: String,
     },
+    /// Tries one encoder, or says what a plugin has in it; started by `encoders` and `run`.
+    #[command(hide = true)]
+    EncoderTrial {
+        /// A plugin's file.
+        #[arg(long)]
+        plugin: Option<String>,
+        /// An element's name.
+        element: Option<String>,
+    },
     /// One stream's encoder; started by `run`, speaks on its standard input.
     #[command(hide = true)]
-    TranscodeWorker,
+    TranscodeWorker {
+        /// It may use devices that encode.
+        #[arg(long)]
+        devices: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,6 +81,9 @@ fn main() -> ExitCode {
         Command::CheckConfig { config } => daemon::check_config(config.as_deref()),
         Command::Replay { file, json } => daemon::replay_file(&file, json),
         Command::Remux { uri, repeat } => transcode::remux_main(&uri, repeat),
-        Command::TranscodeWorker => transcode::worker_main(),
+        Command::Encoders { config, json } => daemon::encoders(config.as_deref(), json),
+        Command::EncoderTrial { plugin: Some(file), .. } => transcode::plugin_main(&file),
+        Command::EncoderTrial { element, .. } => transcode::trial_main(&element.unwrap_or_default()),
+        Command::TranscodeWorker { devices } => transcode::worker_main(devices),
     }
 }

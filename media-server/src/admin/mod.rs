@@ -6,7 +6,7 @@ mod streams;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -66,6 +66,8 @@ pub struct Admin {
     pub flights: Folder,
     /// Streams that are fetched.
     pub sources: Arc<dyn Sources>,
+    /// What encoders there are, as JSON.
+    pub encoders: Arc<ArcSwap<String>>,
     /// Whether the daemon is ready.
     pub readiness: watch::Receiver<Readiness>,
 }
@@ -153,6 +155,12 @@ impl Admin {
                     problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "metrics could not be rendered")
                 }
             },
+            "/api/v1/encoders" => {
+                let mut response = text(StatusCode::OK, self.encoders.load().to_string());
+                let kind = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+                response
+            }
             "/api/v1/reload" => match &*self.last_reload.load() {
                 Some(report) => json(StatusCode::OK, &**report),
                 None => problem(StatusCode::NOT_FOUND, "not-found", "no reload has happened since the start"),
@@ -160,7 +168,7 @@ impl Admin {
             _ => problem(
                 StatusCode::NOT_FOUND,
                 "not-found",
-                "see /healthz /readyz /metrics /api/v1/streams /api/v1/sources /api/v1/reload",
+                "see /healthz /readyz /metrics /api/v1/streams /api/v1/sources /api/v1/encoders /api/v1/reload",
             ),
         }
     }

@@ -221,7 +221,18 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         RUN,
     ),
     ("hls", "max_streams", "Streams at a time, live or ended a moment ago.", PUBLISH),
-    ("transcode", "preset", "x264's speed preset, `ultrafast` to `veryslow`.", PUBLISH),
+    (
+        "transcode",
+        "preset",
+        "x264's speed preset, `ultrafast` to `veryslow`; other encoders are told what comes near it.",
+        PUBLISH,
+    ),
+    (
+        "transcode",
+        "encoder",
+        "What encodes: GStreamer's element of H.264 as `media-server encoders` lists them (`x264enc`, `vah264enc`, `nvcudah264enc`, …), or `auto`: the first of the machine's devices that was measured to work at twice 1080p30, else x264.",
+        RESTART,
+    ),
 ];
 
 const RESTART: &str = "restart";

@@ -114,13 +114,14 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     let mut plan = Plan::default();
     let changed = |same: fn(&Config, &Config) -> bool| old.is_none_or(|old| !same(old, new));
     if let Some(old) = old {
-        let fixed: [(&'static str, bool); 7] = [
+        let fixed: [(&'static str, bool); 8] = [
             ("data_dir", old.data_dir != new.data_dir),
             ("node.name", old.node != new.node),
             ("http.max_blocked_requests", old.http.max_blocked_requests != new.http.max_blocked_requests),
             ("http.max_connections", old.http.max_connections != new.http.max_connections),
             ("rtmp.max_connections", old.rtmp.max_connections != new.rtmp.max_connections),
             ("srt.max_connections", old.srt.max_connections != new.srt.max_connections),
+            ("transcode.encoder", old.transcode.encoder != new.transcode.encoder),
             ("webrtc.max_sessions", old.webrtc.max_sessions != new.webrtc.max_sessions),
         ];
         plan.restart = fixed.into_iter().filter_map(|(key, moved)| moved.then_some(key)).collect();
@@ -132,7 +133,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
             || old.recorder != new.recorder
             || old.slate != new.slate
             || old.publish != new.publish
-            || old.transcode != new.transcode
+            || old.transcode.preset != new.transcode.preset
             || rtmp_rules(old) != rtmp_rules(new)
             || srt_rules(old) != srt_rules(new);
         plan.cors = old.http.cors_origins != new.http.cors_origins;
@@ -151,7 +152,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
             && a.recorder == b.recorder
             && a.slate == b.slate
             && a.publish == b.publish
-            && a.transcode == b.transcode
+            && a.transcode.preset == b.transcode.preset
             && rtmp_rules(a) == rtmp_rules(b)
             && srt_rules(a) == srt_rules(b)
     }) {
@@ -302,6 +303,7 @@ mod tests {
             (_, "policy") => "\"takeover\"".to_owned(),
             (_, "preset") => "\"fast\"".to_owned(),
             (_, "profile") => "\"source\"".to_owned(),
+            (_, "encoder") => "\"openh264enc\"".to_owned(),
             (_, "url") => "\"http://other.example/\"".to_owned(),
             (_, "targets") => "[{ stream = \"*\", url = \"rtmp://h/live/key\" }]".to_owned(),
             (_, "sources") => "[{ stream = \"s\", url = \"udp://0.0.0.0:5000\" }]".to_owned(),

@@ -329,8 +329,10 @@ pub struct Hls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Transcode {
-    /// x264's speed preset.
+    /// x264's speed preset; other encoders are told what comes near it.
     pub preset: String,
+    /// What encodes: `auto`, or GStreamer's element.
+    pub encoder: String,
 }
 
 /// `[profiles.NAME]`
@@ -564,7 +566,7 @@ impl Default for Slate {
 
 impl Default for Transcode {
     fn default() -> Self {
-        Self { preset: "veryfast".into() }
+        Self { preset: "veryfast".into(), encoder: "auto".into() }
     }
 }
 

@@ -25,6 +25,12 @@ pub(super) fn validate(config: &Config) -> Problems {
     if !PRESETS.contains(&config.transcode.preset.as_str()) {
         say(&mut problems, "transcode.preset", format!("is one of {}", PRESETS.join(", ")));
     }
+    let encoder = &config.transcode.encoder;
+    let element = encoder.len() <= 64 && encoder.chars().all(|it| it.is_ascii_alphanumeric());
+    if encoder != "auto" && !(element && encoder.ends_with("enc") && encoder.contains("264")) {
+        let text = "is \"auto\" or an element that encodes H.264, as `media-server encoders` lists them";
+        say(&mut problems, "transcode.encoder", text);
+    }
     for (name, profile) in &config.profiles {
         ladder(name, profile, &mut problems);
     }

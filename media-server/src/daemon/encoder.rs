@@ -102,14 +102,24 @@ pub(super) fn opus(program: PathBuf, tasks: TaskTracker, stop: CancellationToken
     })
 }
 
-/// A factory whose workers are `program transcode-worker`, encode with `preset`, and live in `tasks` until `stop`.
+/// What encodes pictures.
+#[derive(Clone)]
+pub(super) struct Chosen {
+    /// GStreamer's element: for streams from now on.
+    pub(super) element: Arc<ArcSwap<String>>,
+    /// It may be one on a device.
+    pub(super) devices: bool,
+}
+
+/// A factory whose workers are `program transcode-worker`, encode with `preset`, with what is chosen, and live in `tasks` until `stop`.
 pub(super) fn factory(
     program: PathBuf,
-    preset: Arc<ArcSwap<String>>,
+    (preset, Chosen { element, devices }): (Arc<ArcSwap<String>>, Chosen),
     tasks: TaskTracker,
     stop: CancellationToken,
 ) -> RungFactory {
-    let spare = Arc::new(Spare { workers: Workers::new(program), encoders: AtomicUsize::new(0) });
+    let spare =
+        Arc::new(Spare { workers: Workers::with_devices(program, devices), encoders: AtomicUsize::new(0) });
     Arc::new(move |request: RungRequest| {
         let spec = TranscodeSpec {
             stream: request.stream,
@@ -127,6 +137,7 @@ pub(super) fn factory(
                 })
                 .collect(),
             preset: preset.load().to_string(),
+            encoder: element.load().to_string(),
             limits: Limits::default(),
         };
         let (transcoder, mut made, driver) =

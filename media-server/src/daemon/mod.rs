@@ -1,6 +1,7 @@
 //! The wiring: builds the rooms, executes plans, owns every task. The first start is a reload from nothing.
 
 mod encoder;
+mod encoders;
 mod listeners;
 mod logging;
 mod reload;
@@ -10,6 +11,7 @@ mod slate;
 mod sources;
 mod webrtc;
 
+pub use encoders::encoders;
 pub use replay::replay_file;
 
 use std::io::Write as _;
@@ -157,7 +159,9 @@ impl Daemon {
         let preset = Arc::new(ArcSwap::from_pointee(config.transcode.preset.clone()));
         let slate = Arc::new(ArcSwap::from_pointee(settings::slate(&config)));
         let slates = slate::factory(program.clone(), Arc::clone(&slate), tasks.clone());
-        let rungs = encoder::factory(program.clone(), Arc::clone(&preset), tasks.clone(), stop.clone());
+        let (chosen, encoders) = encoders::choose(&config, &program, (&tasks, &stop));
+        let made_with = (Arc::clone(&preset), chosen);
+        let rungs = encoder::factory(program.clone(), made_with, tasks.clone(), stop.clone());
         let directory =
             Directory::new(tasks.clone(), stop.clone(), Arc::clone(&rungs), slates, metrics.clone());
         let admission = settings::admission(&config)?;
@@ -193,7 +197,7 @@ impl Daemon {
         let sources = config.data_dir.join("sources.json");
         let pulls = Pulls::new(desk.clone(), sources, tasks.clone(), stop.clone());
         let sources = Arc::new(pulls.clone());
-        let admin = Admin { directory, metrics, last_reload, flights, sources, readiness };
+        let admin = Admin { directory, metrics, last_reload, flights, sources, encoders, readiness };
         let listeners = Listeners::new(tasks.clone(), stop.clone());
         let certificate = Certificate::default();
         tasks.spawn(until(stop.clone(), certificate.clone().renewed()));

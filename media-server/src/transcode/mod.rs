@@ -8,6 +8,7 @@
 //! Not here: which rungs a stream gets (`media::ladder`) and where their segments end (the GOP clock in `live`).
 
 mod attempt;
+mod backend;
 mod journal;
 mod process;
 mod protocol;
@@ -16,15 +17,20 @@ mod slate;
 mod sound;
 mod spec;
 mod supervisor;
+mod survey;
 mod worker;
 mod workers;
 
 pub use crate::live::RungEvent;
+pub use backend::{BACKENDS, Backend, Coding, Family};
 pub use journal::Overrun;
 pub use remux::remux_main;
 pub use slate::{SlateError, make_slate};
 pub use sound::{Hearer, encode_sound};
-pub use spec::{InvalidSpec, Limits, PRESETS, RungSpec, SlateSpec, SoundCodec, SoundSpec, TranscodeSpec};
+pub use spec::{
+    InvalidSpec, Limits, PRESETS, RungSpec, SlateSpec, SoundCodec, SoundSpec, TranscodeSpec, X264,
+};
 pub use supervisor::{Stats, Transcoder, start};
-pub use worker::worker_main;
+pub use survey::{Row, Run, Survey, has_devices, survey};
+pub use worker::{plugin_main, trial_main, worker_main};
 pub use workers::Workers;

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream, unix::process::ExitStatusExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
 
@@ -14,7 +14,7 @@ use tokio::{
     process::{Child, ChildStderr, Command},
 };
 
-use super::worker::PLUGIN_DIRS;
+use super::worker::{PLUGIN_DIRS, SYSTEM_DIRS};
 
 /// Variables that a worker may see: nothing of the daemon's secrets is among them.
 const PASSED_ON: [&str; 8] = [
@@ -49,14 +49,18 @@ impl Worker {
     }
 }
 
-/// Starts `program transcode-worker` with one end of a socket pair as its stdin. Needs a tokio runtime.
-pub(super) fn spawn(program: &Path) -> io::Result<Worker> {
-    let (ours, theirs) = StdUnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    let socket = UnixStream::from_std(ours)?;
+/// Where the operator's plugins lie, and then the distribution's.
+pub(super) fn plugin_dirs() -> Vec<PathBuf> {
+    let operators: Vec<_> = OPERATORS_PLUGINS.iter().filter_map(std::env::var_os).collect();
+    let operators = operators.iter().flat_map(std::env::split_paths);
+    operators.chain(SYSTEM_DIRS.iter().map(PathBuf::from)).collect()
+}
+
+/// A child of this program that is given nothing of the daemon's secrets.
+pub(super) fn confined(program: &Path) -> Command {
     let dirs: Vec<OsString> = OPERATORS_PLUGINS.iter().filter_map(std::env::var_os).collect();
-    let mut child = Command::new(program)
-        .arg("transcode-worker")
+    let mut command = Command::new(program);
+    command
         .env_clear()
         .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         // The worker loads the five plugins it needs by name. Reading the whole registry, or worse rescanning it
@@ -66,7 +70,19 @@ pub(super) fn spawn(program: &Path) -> io::Result<Worker> {
         .env("GST_PLUGIN_SYSTEM_PATH_1_0", "")
         .env("GST_REGISTRY_DISABLE", "yes")
         .env("GST_REGISTRY_FORK", "no")
-        .env("GST_REGISTRY_UPDATE", "no")
+        .env("GST_REGISTRY_UPDATE", "no");
+    command
+}
+
+/// Starts `program transcode-worker` with one end of a socket pair as its stdin. Needs a tokio runtime.
+/// `devices`: it may use those that encode.
+pub(super) fn spawn(program: &Path, devices: bool) -> io::Result<Worker> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let socket = UnixStream::from_std(ours)?;
+    let mut child = confined(program)
+        .arg("transcode-worker")
+        .args(devices.then_some("--devices"))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

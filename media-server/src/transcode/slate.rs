@@ -62,7 +62,7 @@ pub async fn make_slate(workers: &Workers, mut spec: SlateSpec, file: Bytes) -> 
 }
 
 async fn make(workers: &Workers, spec: SlateSpec, file: Bytes) -> Result<Slate, SlateError> {
-    let process::Worker { mut child, socket, stderr } = process::spawn(workers.program())?;
+    let process::Worker { mut child, socket, stderr } = process::spawn(workers.program(), false)?;
     let (read, mut write_half) = socket.into_split();
     let (numerator, denominator) = spec.frame_rate;
     let interval =

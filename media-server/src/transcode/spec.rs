@@ -6,6 +6,8 @@ use bytes::Bytes;
 use media::VideoFormat;
 use serde::{Deserialize, Serialize};
 
+use super::backend::{Backend, Coding};
+
 /// x264's speed presets, fastest first.
 pub const PRESETS: [&str; 10] = [
     "ultrafast",
@@ -19,6 +21,9 @@ pub const PRESETS: [&str; 10] = [
     "veryslow",
     "placebo",
 ];
+
+/// The encoder that every machine has.
+pub const X264: &str = "x264enc";
 
 /// Most rungs of one stream.
 const MAX_RUNGS: usize = 16;
@@ -51,8 +56,10 @@ pub struct TranscodeSpec {
     pub video: VideoFormat,
     /// What to encode, in the order that events index.
     pub rungs: Vec<RungSpec>,
-    /// x264 speed preset, one of [`PRESETS`].
+    /// x264 speed preset, one of [`PRESETS`]; other encoders are told what comes near it.
     pub preset: String,
+    /// GStreamer's element that encodes, of H.264.
+    pub encoder: String,
     /// Bounds on memory and time.
     #[serde(default)]
     pub limits: Limits,
@@ -200,6 +207,9 @@ pub enum InvalidSpec {
     /// Sound that AAC does not have.
     #[error("sound must have 8000 to 96000 samples a second and 1 to 8 channels")]
     Sound,
+    /// An element that is none of H.264's encoders.
+    #[error("no encoder of H.264 is called {0:?}; `media-server encoders` shows those that are there")]
+    Encoder(String),
     /// Not an x264 preset.
     #[error("no x264 preset is called {0:?}")]
     Preset(String),
@@ -249,6 +259,11 @@ impl RungSpec {
 }
 
 impl TranscodeSpec {
+    /// Why its encoder is none.
+    pub(super) fn unknown_encoder(&self) -> InvalidSpec {
+        InvalidSpec::Encoder(self.encoder.clone())
+    }
+
     /// Checks what GStreamer's setters would otherwise panic on.
     pub fn validate(&self) -> Result<(), InvalidSpec> {
         if self.rungs.len() > MAX_RUNGS {
@@ -256,6 +271,9 @@ impl TranscodeSpec {
         }
         if !PRESETS.contains(&self.preset.as_str()) {
             return Err(InvalidSpec::Preset(self.preset.clone()));
+        }
+        if Backend::of(&self.encoder).is_none_or(|it| it.coding != Coding::H264) {
+            return Err(self.unknown_encoder());
         }
         self.rungs.iter().try_for_each(RungSpec::validate)
     }
@@ -310,6 +328,7 @@ mod tests {
                 video_bitrate: 400_000,
             }],
             preset: "veryfast".into(),
+            encoder: X264.into(),
             limits: Limits::default(),
         }
     }

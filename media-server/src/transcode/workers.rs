@@ -20,6 +20,7 @@ pub struct Workers(Arc<Inner>);
 
 struct Inner {
     program: PathBuf,
+    devices: bool,
     keeps_spare: AtomicBool,
     spare: Mutex<Option<Worker>>,
 }
@@ -27,7 +28,17 @@ struct Inner {
 impl Workers {
     /// `program` is the executable that has the `transcode-worker` subcommand, usually `current_exe()`.
     pub fn new(program: PathBuf) -> Self {
-        Self(Arc::new(Inner { program, keeps_spare: AtomicBool::new(false), spare: Mutex::new(None) }))
+        Self::with_devices(program, false)
+    }
+
+    /// The same, for workers that may use the devices that encode.
+    pub fn with_devices(program: PathBuf, devices: bool) -> Self {
+        Self(Arc::new(Inner {
+            program,
+            devices,
+            keeps_spare: AtomicBool::new(false),
+            spare: Mutex::new(None),
+        }))
     }
 
     /// Keeps one worker warm from now on. It idles, at the price of some 20 MB, until the last clone is dropped.
@@ -54,7 +65,7 @@ impl Workers {
         let spare = self.spare().take().filter(Worker::is_alive);
         match spare {
             Some(worker) => Ok(worker),
-            None => process::spawn(&self.0.program),
+            None => process::spawn(&self.0.program, self.0.devices),
         }
     }
 
@@ -62,7 +73,7 @@ impl Workers {
     pub(super) fn refill(&self) -> io::Result<()> {
         let mut spare = self.spare();
         if self.0.keeps_spare.load(Relaxed) && !spare.as_ref().is_some_and(Worker::is_alive) {
-            *spare = Some(process::spawn(&self.0.program)?);
+            *spare = Some(process::spawn(&self.0.program, self.0.devices)?);
         }
         Ok(())
     }

@@ -104,6 +104,7 @@ pub(crate) fn job(source: &Source) -> TranscodeSpec {
         video: source.format.clone(),
         rungs: vec![rung("240p", 426, 240), rung("180p", 320, 180)],
         preset: "veryfast".to_owned(),
+        encoder: media_server::transcode::X264.into(),
         limits: Limits { queue_span: Duration::from_mins(1), ..Limits::default() },
     }
 }

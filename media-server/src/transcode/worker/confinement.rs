@@ -3,6 +3,7 @@
 //! still runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use landlock::{
     ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, path_beneath_rules,
@@ -14,6 +15,8 @@ use seccompiler::{
 
 /// Memory that a worker may write to: decoder, scaler and encoders of a 4K ladder stay below half of it.
 const MEMORY: u64 = 4 << 30;
+/// The same where a driver maps a device's memory.
+const MEMORY_WITH_DEVICES: u64 = 64 << 30;
 /// Open files: the socket, stderr, and GStreamer's wake-up pipes.
 const FILES: u64 = 256;
 /// Longest file: orc keeps its compiled code in one of 64 KiB that has no name, and nothing else is written.
@@ -75,10 +78,11 @@ const REFUSED_TOO: [libc::c_long; 13] = [
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_TOO: [libc::c_long; 0] = [];
 
-/// Confines this process. Before any other thread exists: threads inherit it.
-pub(super) fn apply() {
+/// Confines this process. Before any other thread exists: threads inherit it. `devices`: it encodes on one, whose driver
+/// opens it for writing and reserves memory for all of the device's.
+pub(super) fn apply(devices: bool) {
     for (resource, most) in [
-        (Resource::Data, MEMORY),
+        (Resource::Data, if devices { MEMORY_WITH_DEVICES } else { MEMORY }),
         (Resource::Nofile, FILES),
         // No core dumps, which would hold the picture.
         (Resource::Fsize, FILE),
@@ -89,32 +93,50 @@ pub(super) fn apply() {
         setrlimit(resource, limit).ok();
     }
     // Landlock first: the filter below does not let it through everywhere.
-    read_only().ok();
-    if let Some(filter) = filter() {
+    read_only(devices).ok();
+    if let Some(filter) = filter(devices) {
         seccompiler::apply_filter(&filter).ok();
     }
 }
 
-/// Files: reads where libraries lie, writes nowhere.
-fn read_only() -> Result<(), landlock::RulesetError> {
+/// Nodes of devices that encode begin with these.
+const DEVICES: [&str; 3] = ["nvidia", "video", "dri"];
+
+/// Such nodes.
+fn nodes() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let named = entries.filter(|entry| {
+        let name = entry.file_name();
+        DEVICES.iter().any(|begins| name.to_string_lossy().starts_with(begins))
+    });
+    named.map(|entry| entry.path()).collect()
+}
+
+/// Files: reads where libraries lie, writes nowhere but to devices.
+fn read_only(devices: bool) -> Result<(), landlock::RulesetError> {
     let known = ABI::V5;
+    let nodes = if devices { nodes() } else { Vec::new() };
     let operators = std::env::var_os(super::PLUGIN_DIRS).unwrap_or_default();
     Ruleset::default()
         .handle_access(AccessFs::from_all(known))?
         .create()?
         .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(known)))?
         .add_rules(path_beneath_rules(std::env::split_paths(&operators), AccessFs::from_read(known)))?
+        .add_rules(path_beneath_rules(nodes, AccessFs::from_all(known)))?
         .restrict_self()?;
     Ok(())
 }
 
-/// The system call filter, where this processor has one.
-fn filter() -> Option<BpfProgram> {
+/// The system call filter, where this processor has one. It does not see what is opened: where devices may be, it is
+/// Landlock alone that keeps files from being written.
+fn filter(devices: bool) -> Option<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.iter().chain(&REFUSED_TOO).map(|&call| (call, Vec::new())).collect();
-    rules.insert(libc::SYS_openat, writing(2));
-    #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_open, writing(1));
+    if !devices {
+        rules.insert(libc::SYS_openat, writing(2));
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_open, writing(1));
+    }
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let filter =
         SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into().ok()?);
@@ -137,6 +159,6 @@ mod tests {
 
     #[test]
     fn the_filter_compiles_for_this_processor() {
-        assert!(filter().is_some());
+        assert!(filter(false).is_some() && filter(true).is_some());
     }
 }

@@ -5,6 +5,7 @@
 //! the daemon's end of the socket closes.
 
 mod confinement;
+mod encoder;
 mod frames;
 mod pipeline;
 mod plugins;
@@ -12,6 +13,7 @@ mod rung;
 mod slate;
 mod socket;
 mod sound;
+mod trial;
 
 use std::{
     process::ExitCode,
@@ -27,7 +29,8 @@ use super::protocol::{FromWorker, ProtocolError, ToWorker};
 use pipeline::{Pipeline, Watched};
 use socket::{Inlet, Outlet};
 
-pub(super) use plugins::PLUGIN_DIRS;
+pub(super) use plugins::{PLUGIN_DIRS, SYSTEM_DIRS};
+pub use trial::{plugin_main, trial_main};
 
 /// How often progress is reported and the socket's health looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -67,14 +70,14 @@ impl Failure {
 }
 
 /// Runs the `transcode-worker` subcommand. Call it before any other thread exists; it returns when the daemon
-/// closes its end of stdin.
-pub fn worker_main() -> ExitCode {
+/// closes its end of stdin. `devices`: it may use those that encode.
+pub fn worker_main(devices: bool) -> ExitCode {
     let Some((inlet, outlet)) = socket::from_stdin() else {
         eprintln!("{}", Failure::NotASocket);
         return ExitCode::from(2);
     };
     let outlet = Arc::new(outlet);
-    match work(inlet, &outlet) {
+    match work(inlet, &outlet, devices) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let error = FromWorker::Error { fatal: failure.is_fatal(), text: failure.to_string() };
@@ -87,8 +90,8 @@ pub fn worker_main() -> ExitCode {
     }
 }
 
-fn work(mut inlet: Inlet, outlet: &Arc<Outlet>) -> Result<(), Failure> {
-    confinement::apply();
+fn work(mut inlet: Inlet, outlet: &Arc<Outlet>, devices: bool) -> Result<(), Failure> {
+    confinement::apply(devices);
     plugins::load()?;
     let start = match inlet.next()? {
         Some(ToWorker::Start(start)) => start,

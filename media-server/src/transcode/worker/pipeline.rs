@@ -15,7 +15,9 @@ use gstreamer_app as gst_app;
 use media::intake::VideoCodec;
 use media::{AccessUnit, Timestamp, VideoFormat};
 
+use crate::transcode::backend::Backend;
 use crate::transcode::protocol::Start;
+use crate::transcode::spec::X264;
 
 use super::{
     frames::Frames,
@@ -37,6 +39,8 @@ pub(super) enum PipelineError {
     Missing(&'static str),
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    #[error("{0}")]
+    Encoder(String),
     #[error("an element has no pad called {0}")]
     Pad(&'static str),
     #[error("the pipeline cannot be linked: {0}")]
@@ -57,7 +61,15 @@ impl PipelineError {
 
     /// Another worker would fail the same way.
     pub(super) fn is_fatal(&self) -> bool {
-        matches!(self, Self::Spec(_) | Self::Missing(_) | Self::Plugin(_) | Self::Pad(_) | Self::Link(_))
+        matches!(
+            self,
+            Self::Spec(_)
+                | Self::Missing(_)
+                | Self::Encoder(_)
+                | Self::Plugin(_)
+                | Self::Pad(_)
+                | Self::Link(_)
+        )
     }
 }
 
@@ -87,6 +99,10 @@ impl Pipeline {
     pub(super) fn build(start: &Start, outlet: &Arc<Outlet>) -> Result<Self, PipelineError> {
         let spec = &start.spec;
         spec.validate()?;
+        let backend = Backend::of(&spec.encoder).ok_or_else(|| spec.unknown_encoder())?;
+        if spec.encoder != X264 {
+            plugins::load_encoder(backend)?;
+        }
         let frames = Arc::new(Frames::new(spec.rungs.len()));
         let consumed = Arc::new(AtomicU64::new(0));
 
@@ -111,6 +127,7 @@ impl Pipeline {
                 index,
                 spec: rung,
                 preset: &spec.preset,
+                encoder: (&spec.encoder, backend),
                 source_rate: spec.video.frame_rate,
                 resume_after: resumed.map(Timestamp::from_flicks),
             };

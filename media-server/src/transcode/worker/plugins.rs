@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::transcode::backend::Backend;
+
 /// Variable in which the daemon passes on the operator's plugin directories, separated by colons.
 pub(in crate::transcode) const PLUGIN_DIRS: &str = "WEIR_GST_PLUGIN_DIRS";
 
 /// Where distributions keep plugins.
-const SYSTEM_DIRS: [&str; 7] = [
+pub(in crate::transcode) const SYSTEM_DIRS: [&str; 7] = [
     "/usr/local/lib/gstreamer-1.0",
     "/usr/lib/x86_64-linux-gnu/gstreamer-1.0",
     "/usr/lib/aarch64-linux-gnu/gstreamer-1.0",
@@ -24,6 +26,9 @@ const PLUGINS: [(&str, &str, &str); 5] = [
     ("libgstlibav.so", "avdec_h264", "gstreamer1.0-libav"),
     ("libgstx264.so", "x264enc", "gstreamer1.0-plugins-ugly"),
 ];
+
+/// Only behind encoders that leave parameter sets among the pictures.
+const PARSERS: (&str, &str, &str) = ("libgstvideoparsersbad.so", "h264parse", "gstreamer1.0-plugins-bad");
 
 /// Only for sources of that codec.
 const AV1: (&str, &str, &str) = ("libgstaom.so", "av1dec", "gstreamer1.0-plugins-bad");
@@ -87,6 +92,23 @@ pub(super) fn load_av1() -> Result<(), PluginError> {
 /// Makes sound convertible.
 pub(super) fn load_sound() -> Result<(), PluginError> {
     SOUND.into_iter().try_for_each(provide)
+}
+
+/// Makes an encoder usable, and what brings its output into form.
+pub(super) fn load_encoder(backend: &Backend) -> Result<(), PluginError> {
+    load()?;
+    provide(PARSERS)?;
+    load_named(backend.file);
+    Ok(())
+}
+
+/// Loads a plugin by its file's name; None where there is none.
+pub(super) fn load_named(file: &str) -> Option<gstreamer::Plugin> {
+    dirs()
+        .iter()
+        .map(|dir| dir.join(file))
+        .filter(|path| path.is_file())
+        .find_map(|path| gstreamer::Plugin::load_file(path).ok())
 }
 
 fn provide((file, element, package): (&'static str, &'static str, &'static str)) -> Result<(), PluginError> {

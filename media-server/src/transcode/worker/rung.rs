@@ -1,4 +1,4 @@
-//! One rung's branch of the pipeline: queue, scaler, x264, sink.
+//! One rung's branch of the pipeline: queue, scaler, encoder, sink.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,12 +6,13 @@ use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
-use gstreamer_video as gst_video;
 use media::{AccessUnit, Span, Timestamp, ladder::Decimator, time::FLICKS_PER_SECOND};
 
+use crate::transcode::backend::{Ask, Backend, Family};
 use crate::transcode::{protocol::FromWorker, spec::RungSpec};
 
 use super::{
+    encoder,
     frames::Frames,
     pipeline::{PipelineError, element},
     socket::Outlet,
@@ -19,8 +20,6 @@ use super::{
 
 /// Decoded frames that may wait for a rung's encoder.
 const QUEUE: u32 = 4;
-/// Length of the rate control's buffer in milliseconds of the target rate.
-const VBV_MS: u32 = 1000;
 /// x264 with one thread encodes about this many macroblocks a second at `veryfast` on a slow core.
 const BLOCKS_PER_THREAD: u64 = 110_000;
 
@@ -29,6 +28,8 @@ pub(super) struct Plan<'a> {
     pub(super) index: u8,
     pub(super) spec: &'a RungSpec,
     pub(super) preset: &'a str,
+    /// The element and its kind.
+    pub(super) encoder: (&'a str, &'static Backend),
     pub(super) source_rate: Option<(u32, u32)>,
     /// Frames up to here were delivered by a predecessor.
     pub(super) resume_after: Option<Timestamp>,
@@ -73,44 +74,33 @@ pub(super) fn add(
             .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
             .build(),
     )?;
-    let encoder = encoder(plan)?;
-    let coded = filter(
-        gst::Caps::builder("video/x-h264")
-            .field("stream-format", "avc")
-            .field("alignment", "au")
-            .field("profile", "high")
-            .build(),
-    )?;
-    let sink = sink(plan, frames, outlet);
-    let chain = [&queue, &scale, &size, &encoder, &coded, sink.upcast_ref()];
-    pipeline.add_many(chain).map_err(PipelineError::Link)?;
-    gst::Element::link_many([tee].into_iter().chain(chain)).map_err(PipelineError::Link)?;
+    let ask = Ask {
+        bitrate: spec.video_bitrate,
+        preset: plan.preset,
+        threads: threads(spec, plan.lower_rate().or(plan.source_rate)),
+    };
+    let coder = encoder::make(plan.encoder.0, plan.encoder.1, &ask)?;
+    let mut chain = vec![queue.clone(), scale, size];
+    if plan.encoder.1.family != Family::Cpu {
+        chain.push(element("videoconvert")?);
+    }
+    chain.push(coder.clone());
+    chain.extend(encoder::after(plan.encoder.1)?);
+    chain.push(sink(plan, frames, outlet).upcast());
+    pipeline.add_many(&chain).map_err(PipelineError::Link)?;
+    gst::Element::link_many([tee].into_iter().chain(&chain)).map_err(PipelineError::Link)?;
 
     select(&queue, plan, frames)?;
-    force_keyframes(&encoder, frames)
+    let frames = Arc::clone(frames);
+    encoder::force_keyframes(&coder, move |pts| {
+        pts.and_then(|pts| frames.at(pts.nseconds())).is_some_and(|frame| frame.edge)
+    })
 }
 
 fn filter(caps: gst::Caps) -> Result<gst::Element, PipelineError> {
     let filter = element("capsfilter")?;
     filter.set_property("caps", caps);
     Ok(filter)
-}
-
-fn encoder(plan: &Plan<'_>) -> Result<gst::Element, PipelineError> {
-    let spec = plan.spec;
-    let encoder = element("x264enc")?;
-    encoder.set_property_from_str("speed-preset", plan.preset);
-    encoder.set_property_from_str("tune", "zerolatency");
-    encoder.set_property_from_str("pass", "cbr");
-    encoder.set_property("bitrate", (spec.video_bitrate / 1000).max(1));
-    encoder.set_property("vbv-buf-capacity", VBV_MS);
-    encoder.set_property("bframes", 0_u32);
-    encoder.set_property("aud", false);
-    // The GOP clock alone decides where keyframes are.
-    encoder.set_property("key-int-max", i32::MAX.cast_unsigned() / 2);
-    encoder.set_property("option-string", "scenecut=0");
-    encoder.set_property("threads", threads(spec, plan.lower_rate().or(plan.source_rate)));
-    Ok(encoder)
 }
 
 /// One thread as long as it keeps up with room to spare: slices cost CPU and quality.
@@ -154,19 +144,6 @@ fn select(queue: &gst::Element, plan: &Plan<'_>, frames: &Arc<Frames>) -> Result
             let mut caps = caps.caps_owned();
             caps.make_mut().set("framerate", rate);
             *event = gst::event::Caps::new(&caps);
-        }
-        gst::PadProbeReturn::Ok
-    });
-    Ok(())
-}
-
-/// Asks for an IDR in front of each frame on an edge, in the encoder's own thread, so that it is that frame.
-fn force_keyframes(encoder: &gst::Element, frames: &Arc<Frames>) -> Result<(), PipelineError> {
-    let frames = Arc::clone(frames);
-    pad(encoder, "sink")?.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        let pts = info.buffer().and_then(|buffer| buffer.pts());
-        if pts.and_then(|pts| frames.at(pts.nseconds())).is_some_and(|frame| frame.edge) {
-            pad.send_event(gst_video::DownstreamForceKeyUnitEvent::builder().build());
         }
         gst::PadProbeReturn::Ok
     });

@@ -1,0 +1,81 @@
+//! Encoders: which there are is measured, and what is chosen encodes.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tokio::process::Command;
+use weir_tests::{
+    llhls, program,
+    publisher::{Ffmpeg, Source},
+    world::Plan,
+};
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn encoders(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(program::binary("media-server")?);
+    let output =
+        command.arg("encoders").args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_works_is_measured_kept_and_shown() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("media-server.toml");
+    std::fs::write(&config, format!("data_dir = {:?}\n", folder.path().join("data")))?;
+    let config = config.to_str().context("a path")?;
+    let text = encoders(&["--config", config]).await?;
+    println!("{text}");
+    let row = |element: &str| text.lines().find(|line| line.starts_with(&format!("{element} ")));
+    let x264 = row("x264enc").context("no x264enc")?;
+    assert!(x264.contains(" yes ") && x264.matches("/s").count() == 2, "{x264}");
+    for element in ["nvcudah264enc", "vah264enc", "qsvh264enc", "v4l2h264enc", "svtav1enc"] {
+        assert!(row(element).is_some(), "{element} is tried, too");
+    }
+    let kept: Value = serde_json::from_slice(&std::fs::read(folder.path().join("data/encoders.json"))?)?;
+    let json: Value = serde_json::from_str(&encoders(&["--json"]).await?)?;
+    assert_eq!(kept["fingerprint"], json["fingerprint"]);
+    let works = |it: &Value, element: &str| {
+        let rows = it["encoders"].as_array().into_iter().flatten();
+        rows.into_iter().find(|row| row["element"] == element).map(|row| row["works"].clone())
+    };
+    assert_eq!((works(&kept, "x264enc"), works(&json, "x264enc")), (Some(true.into()), Some(true.into())));
+
+    let plan = Plan::open()?.pass_through();
+    std::fs::copy(folder.path().join("data/encoders.json"), plan.folder().join("encoders.json"))?;
+    let world = plan.start().await?;
+    let shown = world.client.get(&format!("{}/api/v1/encoders", world.media.admin)).await?.text();
+    let shown: Value = serde_json::from_str(&shown)?;
+    assert_eq!((&shown["measured"], works(&shown, "x264enc")), (&true.into(), Some(true.into())));
+    assert!(shown["chosen"].as_str().is_some_and(|it| it.ends_with("enc")), "{shown}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_encoder_makes_rungs_that_break_no_rule() -> Result<()> {
+    let world = Plan::open()?.small_ladder().media("[transcode]\nencoder = \"openh264enc\"").start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default().b_frames(2), &world.media.publish_url("desk"))?;
+    let playlist = world.media.playlist("desk", SOON).await?;
+    assert_eq!(playlist.matches("RESOLUTION=").count(), 3, "{playlist}");
+    llhls::check(&world.media.hls("desk"), Duration::from_secs(8)).await?.no_must_broken(&[])?;
+    let shown = world.client.get(&format!("{}/api/v1/encoders", world.media.admin)).await?.text();
+    assert!(shown.contains(r#""chosen":"openh264enc""#), "{shown}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encoder_that_is_not_there_leaves_the_source_on_the_air() -> Result<()> {
+    let world =
+        Plan::open()?.small_ladder().media("[transcode]\nencoder = \"nvcudah264enc\"").start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("desk"))?;
+    let playlist = world.media.playlist("desk", SOON).await?;
+    assert_eq!(playlist.matches("RESOLUTION=").count(), 1, "{playlist}");
+    let streams = world.media.streams().await?;
+    let missing = &streams["items"][0]["missing"];
+    assert!(missing.to_string().contains("nvcudah264enc is not installed"), "{missing}");
+    Ok(())
+}
