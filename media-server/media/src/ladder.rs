@@ -9,6 +9,7 @@ mod decimator;
 
 pub use decimator::Decimator;
 
+use crate::h264;
 use crate::intake::VideoCodec;
 use crate::unit::VideoFormat;
 
@@ -192,26 +193,27 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
             wishes.push(wish);
         }
     }
-    let short = source.width.min(source.height);
+    let shape = shape(source);
+    let short = shape.0.min(shape.1);
     let lines = |wish: &RungWish| if wish.height == 0 { short } else { wish.height };
     for wish in &wishes {
         let reason = match lines(wish).cmp(&short) {
             std::cmp::Ordering::Greater => Dropped::Upscaled,
             std::cmp::Ordering::Equal if passthrough => Dropped::SameAsSource,
             _ => {
-                ladder.rungs.push(rung(source, fps, wish, lines(wish)));
+                ladder.rungs.push(rung(shape, fps, wish, lines(wish)));
                 continue;
             }
         };
         ladder.dropped.push((wish.name.clone(), reason));
     }
     if profile.passthrough && !played && !wishes.iter().any(|wish| lines(wish) == short) {
-        ladder.rungs.push(rung(source, fps, &full(source), short));
+        ladder.rungs.push(rung(shape, fps, &full(source), short));
     }
     let lowest = wishes.iter().min_by_key(|wish| (lines(wish), wish.video_bitrate));
     if let Some(lowest) = lowest.filter(|_| ladder.rungs.is_empty() && !passthrough) {
         ladder.dropped.retain(|(name, _)| *name != lowest.name);
-        ladder.rungs.push(rung(source, fps, lowest, short));
+        ladder.rungs.push(rung(shape, fps, lowest, short));
     }
     ladder.rungs.sort_by_key(|rung| std::cmp::Reverse((pixels(rung), rung.video_bitrate)));
     drop_duplicates(&mut ladder);
@@ -221,7 +223,20 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
 /// The rung [`FULL`] of a source: of its size and rate.
 pub fn like(source: &VideoFormat) -> Rung {
     let fps = source.frame_rate.filter(|(numerator, denominator)| *numerator > 0 && *denominator > 0);
-    rung(source, fps, &full(source), source.width.min(source.height))
+    let shape = shape(source);
+    rung(shape, fps, &full(source), shape.0.min(shape.1))
+}
+
+/// How wide and high a source is shown: its lines, and as many square pixels as its own make (ITU-T H.264 E.2.1), where it
+/// is H.264 that says so.
+fn shape(source: &VideoFormat) -> (u32, u32) {
+    let told = source.codec.starts_with("avc").then(|| h264::Config::parse(&source.config).ok()?.sps().ok());
+    let (wide, high) = told.flatten().and_then(|sps| sps.sample_aspect).unwrap_or((1, 1));
+    let width = u64::from(source.width).saturating_mul(u64::from(wide)).checked_div(high.into()).unwrap_or(0);
+    // An aspect beyond reason is none.
+    let sane = wide <= high.saturating_mul(4) && high <= wide.saturating_mul(4) && width > 0;
+    let width = u32::try_from(width).unwrap_or(source.width);
+    (if sane { width } else { source.width }, source.height)
 }
 
 /// What stands for a source that cannot be passed through.
@@ -260,8 +275,8 @@ fn drop_duplicates(ladder: &mut Ladder) {
     ladder.rungs = kept;
 }
 
-fn rung(source: &VideoFormat, fps: Option<(u32, u32)>, wish: &RungWish, lines: u32) -> Rung {
-    let (width, height) = size(source, lines);
+fn rung(shape: (u32, u32), fps: Option<(u32, u32)>, wish: &RungWish, lines: u32) -> Rung {
+    let (width, height) = size(shape, lines);
     let every = every(fps, wish.fps);
     Rung {
         name: wish.name.clone(),
@@ -275,10 +290,11 @@ fn rung(source: &VideoFormat, fps: Option<(u32, u32)>, wish: &RungWish, lines: u
     }
 }
 
-/// The source's shape with `lines` on its shorter side, both sides even and not larger than the source's (but for
+/// A shape like that, with `lines` on its shorter side, both sides even and not larger than the source's (but for
 /// sources below [`SMALLEST`]).
-fn size(source: &VideoFormat, lines: u32) -> (u32, u32) {
-    let (short, long) = (source.width.min(source.height), source.width.max(source.height));
+fn size((width, height): (u32, u32), lines: u32) -> (u32, u32) {
+    let portrait = width < height;
+    let (short, long) = (width.min(height), width.max(height));
     let even = |side: u64, limit: u32| {
         let nearest = (side.saturating_add(1) / 2).saturating_mul(2);
         let limit = u64::from(limit & !1);
@@ -289,7 +305,7 @@ fn size(source: &VideoFormat, lines: u32) -> (u32, u32) {
     let twice = u64::from(short).saturating_mul(2).max(1);
     let half = scaled.saturating_add(u64::from(short)).checked_div(twice).unwrap_or(0);
     let (short, long) = (even(u64::from(lines) & !1, short), even(half.saturating_mul(2), long));
-    if source.width >= source.height { (long, short) } else { (short, long) }
+    if portrait { (short, long) } else { (long, short) }
 }
 
 /// The smallest whole number by which the source's rate must be divided to stay within the wish.

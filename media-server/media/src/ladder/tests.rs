@@ -77,6 +77,16 @@ fn what_no_player_takes_is_encoded_at_its_size() {
 }
 
 #[test]
+fn pixels_that_are_not_square_become_square_ones() {
+    // 1918x1078 with samples of 4:3, as x264 writes it.
+    let record = "01640028ffe1001a67640028acd940780227a9b0e100000303e90000ea600f18319601000468ef8fcbfdf8f800";
+    let bytes = (0..record.len() / 2).map(|i| u8::from_str_radix(&record[2 * i..2 * i + 2], 16).unwrap());
+    let wide = VideoFormat { config: bytes.collect::<Vec<_>>().into(), ..source(1918, 1078, None) };
+    assert_eq!(sizes(&plan(&wide, None, &usual(true)))[1..], [("480p", 1138, 480), ("360p", 854, 360)]);
+    assert_eq!((like(&wide).width, like(&wide).height), (2556, 1078));
+}
+
+#[test]
 fn portrait_counts_the_shorter_side() {
     let ladder = plan(&source(1080, 1920, Some((30, 1))), None, &usual(true));
     assert_eq!(sizes(&ladder), [("720p", 720, 1280), ("480p", 480, 854), ("360p", 360, 640)]);
