@@ -12,7 +12,8 @@ impl Settings {
         let mut settings = Self::in_folder(data);
         settings.merge(
             "[rtmp]\nlisten = \"127.0.0.1:0\"\n[srt]\nlisten = \"127.0.0.1:0\"\n[webrtc]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n[admission]\nmode = \"open\"\n",
+             [admin]\nlisten = \"127.0.0.1:0\"\n[admission]\nmode = \"open\"\n\
+             [thumbnails]\ninterval_ms = 0\n",
         );
         settings
     }

@@ -38,14 +38,14 @@ impl Harm {
         }
     }
 
-    fn apply(self, worker: u32) -> Result<()> {
+    async fn apply(self, worker: u32) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(worker)?).context("a process id")?;
         match self {
             Self::Signal(signal) => {
                 kill_process(pid, signal)?;
                 // Rust takes the first for a stack overflow, finds that it is none, and gives way to the default.
                 if signal == Signal::SEGV {
-                    std::thread::sleep(Duration::from_millis(50));
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                     kill_process(pid, signal)?;
                 }
             }
@@ -66,7 +66,7 @@ async fn pauses(world: &World, harm: Harm) -> Result<[Duration; 3]> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let worker = world.media.worker("harmed").await?.context("no worker")?;
     let began = Instant::now();
-    harm.apply(worker)?;
+    harm.apply(worker).await?;
     let replaced = wait::until("another worker", Duration::from_secs(8), || async {
         Ok(world.media.worker("harmed").await?.filter(|pid| *pid != worker))
     })

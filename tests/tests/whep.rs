@@ -171,11 +171,15 @@ async fn seen_encoded(world: &World) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b_frames_and_hevc_are_encoded_while_somebody_watches() -> Result<()> {
+async fn pictures_with_b_frames_are_encoded_while_somebody_watches() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
-    let ffmpeg = Ffmpeg::publish(&Source::default().b_frames(2), &world.media.publish_url("desk"))?;
-    seen_encoded(&world).await?;
-    drop((ffmpeg, world));
+    let _ffmpeg = Ffmpeg::publish(&Source::default().b_frames(2), &world.media.publish_url("desk"))?;
+    seen_encoded(&world).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "soak: the same of another codec"]
+async fn hevc_is_encoded_while_somebody_watches() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let hevc = ["-c:v", "libx265", "-x265-params", "log-level=error:keyint=30", "-preset", "ultrafast"];
     let options = [&hevc[..], &["-srt_streamid", "publish/desk"]].concat();

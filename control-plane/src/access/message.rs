@@ -243,6 +243,8 @@ mod tests {
         assert_eq!(stopped.session, started.session);
         let health = read(fixture!("event-stream-health"));
         assert_eq!((health.kind, health.seq, health.stream.as_deref()), (Kind::Other, Some(3), Some("ada")));
+        let ready = read(fixture!("event-thumbnail-ready"));
+        assert_eq!((ready.kind, ready.seq, ready.stream.as_deref()), (Kind::Other, Some(4), Some("ada")));
     }
 
     #[test]

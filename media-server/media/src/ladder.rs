@@ -227,6 +227,12 @@ pub fn like(source: &VideoFormat) -> Rung {
     rung(shape, fps, &full(source), shape.0.min(shape.1))
 }
 
+/// The size of a picture of a source that has so many lines at most.
+pub fn fit(source: &VideoFormat, lines: u32) -> (u32, u32) {
+    let shape = shape(source);
+    size(shape, lines.min(shape.0.min(shape.1)))
+}
+
 /// How wide and high a source is shown: its lines, and as many square pixels as its own make (ITU-T H.264 E.2.1), where it
 /// is H.264 that says so.
 fn shape(source: &VideoFormat) -> (u32, u32) {

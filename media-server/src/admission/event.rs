@@ -21,6 +21,28 @@ pub enum EventData {
     Stopped(StoppedData),
     /// `stream.health`: how it does. The first to go where events pile up.
     Health(HealthData),
+    /// `thumbnail.ready`: there is another picture of it. Goes with those.
+    Thumbnail(ThumbnailData),
+}
+
+impl EventData {
+    /// The next of its kind says more than this one: the first to go where events pile up.
+    pub(super) fn may_be_lost(&self) -> bool {
+        matches!(self, Self::Health(_) | Self::Thumbnail(_))
+    }
+}
+
+/// A picture of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ThumbnailData {
+    /// Where it is, on the media server's address for players.
+    pub path: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Of the JPEG.
+    pub bytes: usize,
 }
 
 /// How a publish session ended.
@@ -104,6 +126,7 @@ enum Data<'a> {
     Started { protocol: &'static str, client: Client },
     Stopped(&'a StoppedData),
     Health(&'a HealthData),
+    Thumbnail(&'a ThumbnailData),
 }
 
 impl<'a> Event<'a> {
@@ -121,6 +144,7 @@ impl<'a> Event<'a> {
             }
             EventData::Stopped(data) => ("publish.stopped", Data::Stopped(data)),
             EventData::Health(data) => (HEALTH, Data::Health(data)),
+            EventData::Thumbnail(data) => (THUMBNAIL, Data::Thumbnail(data)),
         };
         Self { r#type, time: rfc3339(time), node, session, stream, seq, data }
     }
@@ -131,8 +155,9 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The type of events that may be lost.
+/// The types of events that may be lost.
 pub(super) const HEALTH: &str = "stream.health";
+pub(super) const THUMBNAIL: &str = "thumbnail.ready";
 
 /// RFC 3339 in UTC with milliseconds, as the contract writes times.
 pub(super) fn rfc3339(time: OffsetDateTime) -> String {
@@ -182,6 +207,9 @@ pub(super) mod tests {
             }],
         });
         assert_eq!(told(3, &health), include_str!("../../../fixtures/webhook/event-stream-health.json"));
+        let path = "/live/ada/thumb.jpg".to_owned();
+        let ready = EventData::Thumbnail(ThumbnailData { path, width: 640, height: 360, bytes: 24_576 });
+        assert_eq!(told(4, &ready), include_str!("../../../fixtures/webhook/event-thumbnail-ready.json"));
     }
 
     #[test]

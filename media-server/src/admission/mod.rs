@@ -16,7 +16,7 @@ mod secret;
 
 pub use call::{CallError, Endpoint};
 pub use decision::{Decision, Grant, Hidden, Limits, Malformed, Playback, Push};
-pub use event::{EventData, FindingData, HealthData, StoppedData};
+pub use event::{EventData, FindingData, HealthData, StoppedData, ThumbnailData};
 pub use gate::{Admission, AdmissionError, Mode, Settings, StaticKey};
 pub use name::is_stream_name;
 pub use outbox::{Outbox, SharedEndpoint};

@@ -222,6 +222,13 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     ),
     ("hls", "max_streams", "Streams at a time, live or ended a moment ago.", PUBLISH),
     (
+        "thumbnails",
+        "interval_ms",
+        "From one picture of a stream to the next (`/live/STREAM/thumb.jpg`), made of its newest keyframe; `0` for none. They are made one after the other: with many streams they come as soon as there is time.",
+        LIVE,
+    ),
+    ("thumbnails", "height", "Lines of such a picture, at most.", LIVE),
+    (
         "transcode",
         "preset",
         "x264's speed preset, `ultrafast` to `veryslow`; other encoders are told what comes near it.",

@@ -37,6 +37,8 @@ pub enum Step {
     SetCors,
     /// Start and stop what is fetched.
     SetPulls,
+    /// Take pictures of streams at another pace or size.
+    SetThumbnails,
 }
 
 impl fmt::Display for Step {
@@ -58,6 +60,7 @@ impl fmt::Display for Step {
             Self::SetAdmission => f.write_str("set admission"),
             Self::SetRules => f.write_str("set the rules of the next publish"),
             Self::SetPulls => f.write_str("start and stop sources"),
+            Self::SetThumbnails => f.write_str("set thumbnails"),
             Self::SetCors => f.write_str("set CORS origins"),
         }
     }
@@ -179,6 +182,9 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     if changed(|a, b| a.webrtc.listen == b.webrtc.listen) {
         plan.steps.push(Step::BindWebrtc(new.webrtc.listen));
     }
+    if changed(|a, b| a.thumbnails == b.thumbnails) {
+        plan.steps.push(Step::SetThumbnails);
+    }
     if changed(|a, b| webrtc_terms(a) == webrtc_terms(b)) {
         plan.steps.push(Step::SetWebrtc);
     }
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn the_first_start_is_a_change_from_nothing() {
         let plan = diff(None, &Config::default());
-        assert_eq!(plan.steps.len(), 13);
+        assert_eq!(plan.steps.len(), 14);
         assert!(plan.restart.is_empty());
     }
 
@@ -333,7 +339,7 @@ mod tests {
             let plan = diff(Some(&old), &new);
             assert!(!plan.is_empty(), "{key} changes nothing");
             let (verdict, reason) = plan.verdict(&stream("default"));
-            let untouched = ["admission.", "log.", "tls.", "pull.sources", "webrtc."]
+            let untouched = ["admission.", "log.", "tls.", "pull.sources", "thumbnails.", "webrtc."]
                 .iter()
                 .any(|it| key.starts_with(it))
                 && key != "webrtc.max_sessions"

@@ -37,6 +37,8 @@ pub struct Config {
     pub publish: Publish,
     /// The flight recorder.
     pub recorder: Recorder,
+    /// Pictures of streams.
+    pub thumbnails: Thumbnails,
     /// What is shown while no publisher sends.
     pub slate: Slate,
     /// Sending streams on to other servers.
@@ -214,6 +216,22 @@ pub struct Publish {
     pub policy: Policy,
     /// What a publisher may send, audio and video, where admission says nothing of it.
     pub max_bitrate: Bitrate,
+}
+
+/// `[thumbnails]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thumbnails {
+    /// From one picture to the next, in milliseconds; 0 for none.
+    pub interval_ms: u64,
+    /// Lines of a picture, at most.
+    pub height: u32,
+}
+
+impl Default for Thumbnails {
+    fn default() -> Self {
+        Self { interval_ms: 10_000, height: 360 }
+    }
 }
 
 /// `[recorder]`
@@ -438,6 +456,7 @@ impl Default for Config {
             admission: Admission::default(),
             publish: Publish::default(),
             recorder: Recorder::default(),
+            thumbnails: Thumbnails::default(),
             slate: Slate::default(),
             restream: Restream::default(),
             pull: Pull::default(),

@@ -119,6 +119,11 @@ fn limits(config: &Config, problems: &mut Problems) {
         say(problems, "publish.max_bitrate", "is 100k to 2000M bits a second");
     }
     within(problems, "slate.after_ms", config.slate.after_ms, 500, 600_000);
+    let thumbnails = &config.thumbnails;
+    if thumbnails.interval_ms != 0 {
+        within(problems, "thumbnails.interval_ms", thumbnails.interval_ms, 1000, 3_600_000);
+    }
+    within(problems, "thumbnails.height", thumbnails.height.into(), 64, 2160);
     within(problems, "recorder.seconds", config.recorder.seconds, 0, 600);
     within(problems, "recorder.max_bytes", config.recorder.max_bytes as u64, 1 << 20, 1 << 30);
     within(problems, "recorder.storm", config.recorder.storm, 0, 1_000_000);

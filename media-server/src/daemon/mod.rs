@@ -4,6 +4,7 @@ mod encoder;
 mod encoders;
 mod listeners;
 mod logging;
+mod posters;
 mod reload;
 mod replay;
 mod settings;
@@ -131,6 +132,7 @@ struct Daemon {
     desk: Desk,
     endpoint: SharedEndpoint,
     preset: Arc<ArcSwap<String>>,
+    thumbnails: Arc<ArcSwap<posters::Wish>>,
     slate: Arc<ArcSwap<slate::Wish>>,
     public: Public,
     cors: Arc<ArcSwap<Cors>>,
@@ -188,7 +190,9 @@ impl Daemon {
         };
         let cors = Arc::new(ArcSwap::from_pointee(Cors::new(&config.http.cors_origins)));
         let blocked = config.http.max_blocked_requests;
-        let public = Public::new(directory.clone(), Arc::clone(&cors), blocked, metrics.clone());
+        let (pictures, thumbnails) = posters::start(&desk, &config, (&tasks, &stop));
+        let public =
+            Public::new((directory.clone(), pictures.clone()), Arc::clone(&cors), blocked, metrics.clone());
         let webrtc = Webrtc::new((&desk, rungs), &config, &cors, (tasks.clone(), stop.clone()))?;
         let starting = Readiness { missing: vec!["the listeners are not open yet".into()] };
         let (ready, readiness) = watch::channel(starting);
@@ -208,6 +212,7 @@ impl Daemon {
             desk,
             endpoint,
             preset,
+            thumbnails,
             slate,
             public,
             cors,

@@ -140,6 +140,7 @@ impl Daemon {
                 self.restreams.trust(config.restream.ca_file.clone());
                 self.desk.rules.store(Arc::new(settings::rules(config)));
             }
+            Step::SetThumbnails => self.thumbnails.store(Arc::new(settings::thumbnails(config))),
             Step::SetPulls => self.pulls.configure(&settings::sources(config)),
             Step::SetCors => self.cors.store(Arc::new(Cors::new(&config.http.cors_origins))),
             Step::SetWebrtc => self.webrtc.set(config),

@@ -12,6 +12,7 @@ use wire::PushTarget;
 use wire::srt::Passphrase;
 
 use super::DaemonError;
+use super::posters;
 use super::slate::Wish;
 use crate::admission::{self, Admission, Endpoint, Hidden, Outbox, SharedEndpoint, StaticKey};
 use crate::config::{self, Config};
@@ -75,6 +76,12 @@ pub(super) fn rules(config: &Config) -> Rules {
             passphrase: Passphrase::new(&config.srt.passphrase.0),
         },
     }
+}
+
+/// Pictures of streams.
+pub(super) fn thumbnails(config: &Config) -> posters::Wish {
+    let wish = &config.thumbnails;
+    posters::Wish { interval: Duration::from_millis(wish.interval_ms), height: wish.height }
 }
 
 /// What WebRTC clients are told of where to send. What does not parse was refused with the file.

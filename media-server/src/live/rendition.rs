@@ -130,6 +130,12 @@ impl Rendition {
         (group.pictures.clone(), self.listen())
     }
 
+    /// The newest keyframe, where pictures are kept.
+    pub fn keyframe(&self) -> Option<AccessUnit> {
+        let group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        group.pictures.first().filter(|first| first.keyframe).cloned()
+    }
+
     /// Bits a second, on average; as declared where nothing is known yet.
     pub fn bitrate(&self) -> u64 {
         let known = self.view.borrow().playlist.bandwidth().map(|(_, average)| average);

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::directives::Directives;
+use super::poster::Posters;
 use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, View, gzip};
 use crate::metrics::Metrics;
 use crate::web::body::Body;
@@ -27,6 +28,7 @@ const PLAYER: &[u8] = include_bytes!("../../player/dist/hls.min.js");
 #[derive(Clone)]
 pub(super) struct Hls {
     pub(super) directory: Directory,
+    pub(super) posters: Posters,
     /// One permit a blocked request.
     pub(super) blocked: Arc<Semaphore>,
     pub(super) metrics: Metrics,
@@ -60,6 +62,9 @@ impl Hls {
             Ok(None) => return ("other", not_found("no such stream is live")),
             Err(response) => return ("other", response),
         };
+        if rest == "thumb.jpg" {
+            return ("thumbnail", self.posters.answer(stream, headers));
+        }
         if rest == "index.m3u8" {
             return ("multivariant", self.multivariant(&handle, headers).await);
         }

@@ -3,9 +3,11 @@
 mod directives;
 mod feeds;
 mod hls;
+mod poster;
 mod whep;
 
 pub use feeds::Feeds;
+pub use poster::{Poster, Posters};
 pub use whep::{Encoders, OpusFactory, Whep};
 
 use std::sync::Arc;
@@ -29,9 +31,14 @@ pub struct Public {
 
 impl Public {
     /// Serves the streams of `directory`; at most `max_blocked` requests wait for media at a time.
-    pub fn new(directory: Directory, cors: Arc<ArcSwap<Cors>>, max_blocked: usize, metrics: Metrics) -> Self {
+    pub fn new(
+        (directory, posters): (Directory, Posters),
+        cors: Arc<ArcSwap<Cors>>,
+        max_blocked: usize,
+        metrics: Metrics,
+    ) -> Self {
         let blocked = Arc::new(Semaphore::new(max_blocked.min(Semaphore::MAX_PERMITS)));
-        let hls = hls::Hls { directory, blocked, metrics: metrics.clone() };
+        let hls = hls::Hls { directory, posters, blocked, metrics: metrics.clone() };
         Self { hls, cors, metrics }
     }
 

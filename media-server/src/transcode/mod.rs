@@ -10,6 +10,7 @@
 mod attempt;
 mod backend;
 mod journal;
+mod poster;
 mod process;
 mod protocol;
 mod remux;
@@ -24,11 +25,12 @@ mod workers;
 pub use crate::live::RungEvent;
 pub use backend::{BACKENDS, Backend, Coding, Family};
 pub use journal::Overrun;
+pub use poster::{PosterError, make_poster};
 pub use remux::remux_main;
 pub use slate::{SlateError, make_slate};
 pub use sound::{Hearer, encode_sound};
 pub use spec::{
-    InvalidSpec, Limits, PRESETS, RungSpec, SlateSpec, SoundCodec, SoundSpec, TranscodeSpec, X264,
+    InvalidSpec, Limits, PRESETS, PosterSpec, RungSpec, SlateSpec, SoundCodec, SoundSpec, TranscodeSpec, X264,
 };
 pub use supervisor::{Stats, Transcoder, start};
 pub use survey::{Row, Run, Survey, has_devices, survey};

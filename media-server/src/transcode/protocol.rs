@@ -8,7 +8,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use media::{AccessUnit, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{SlateSpec, SoundSpec, TranscodeSpec};
+use super::spec::{PosterSpec, SlateSpec, SoundSpec, TranscodeSpec};
 
 /// Bytes in front of each body.
 pub(super) const HEAD: usize = 5;
@@ -30,6 +30,7 @@ const SOURCE: u8 = 2;
 const SLATE: u8 = 3;
 const FILE: u8 = 4;
 const ENCODE_SOUND: u8 = 5;
+const POSTER: u8 = 6;
 const READY: u8 = 16;
 const FORMAT: u8 = 17;
 const UNIT: u8 = 18;
@@ -83,6 +84,8 @@ pub(super) enum ToWorker {
     File(Bytes),
     /// First message of a third job: sound to be encoded as AAC. Its frames follow as source units.
     Sound(Box<SoundSpec>),
+    /// First message of a fourth job: a JPEG of a keyframe, which follows as a source unit.
+    Poster(Box<PosterSpec>),
 }
 
 /// Worker to daemon.
@@ -159,6 +162,7 @@ impl ToWorker {
             Self::Sound(spec) => {
                 message(ENCODE_SOUND, 0, serde_json::to_vec(spec).unwrap_or_default().into())
             }
+            Self::Poster(spec) => message(POSTER, 0, serde_json::to_vec(spec).unwrap_or_default().into()),
         }
     }
 
@@ -175,6 +179,9 @@ impl ToWorker {
             FILE => Ok(Self::File(body)),
             ENCODE_SOUND => serde_json::from_slice(&body)
                 .map(|spec| Self::Sound(Box::new(spec)))
+                .map_err(|error| ProtocolError::Job(error.to_string())),
+            POSTER => serde_json::from_slice(&body)
+                .map(|spec| Self::Poster(Box::new(spec)))
                 .map_err(|error| ProtocolError::Job(error.to_string())),
             _ => Err(ProtocolError::Kind(kind)),
         }

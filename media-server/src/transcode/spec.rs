@@ -84,6 +84,26 @@ pub struct SlateSpec {
     pub file_bytes: usize,
 }
 
+/// A picture to be made of a keyframe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PosterSpec {
+    /// How to decode it.
+    #[serde(with = "VideoFormatFields")]
+    pub video: VideoFormat,
+    /// Pixels, even.
+    pub width: u32,
+    /// Pixels, even.
+    pub height: u32,
+}
+
+impl PosterSpec {
+    /// Checks what GStreamer's setters would otherwise panic on.
+    pub fn validate(&self) -> Result<(), InvalidSpec> {
+        let (width, height) = (self.width, self.height);
+        RungSpec { name: "thumbnail".into(), width, height, fps: None, video_bitrate: 1_000_000 }.validate()
+    }
+}
+
 /// A sound to be encoded: AAC as Opus, for players by WebRTC; all else as AAC-LC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoundSpec {

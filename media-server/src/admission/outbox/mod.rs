@@ -157,6 +157,10 @@ impl Shared {
     fn keep(&self, stream: &str, session: &str, data: &EventData, time: OffsetDateTime) {
         let over = matches!(data, EventData::Stopped(_));
         let mut books = self.lock_books();
+        // What is made beside a session may be done after its end: then there is nobody whose it is.
+        if data.may_be_lost() && !books.sessions.contains_key(session) {
+            return;
+        }
         let seq = books.sessions.get(session).copied().unwrap_or_default().saturating_add(1);
         if over {
             books.sessions.remove(session);
@@ -170,7 +174,7 @@ impl Shared {
             }
             return;
         }
-        let health = matches!(data, EventData::Health(_));
+        let health = data.may_be_lost();
         // A crash between two files tells an end that had no beginning, or tells it twice: never none at all.
         if !over {
             let on = Session { stream: stream.to_owned(), id: session.to_owned(), seq };

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::queue::Entry;
-use crate::admission::event::HEALTH;
+use crate::admission::event::{HEALTH, THUMBNAIL};
 
 /// No event comes near this, in bytes.
 const LONGEST_EVENT: u64 = 64 * 1024;
@@ -154,7 +154,8 @@ fn event(path: &Path, name: &str) -> Option<(String, Entry)> {
     let (order, id) = name.strip_suffix(".json")?.split_once('-')?;
     let order = order.parse().ok()?;
     let head: Head = serde_json::from_slice(&read(path).ok()?).ok()?;
-    let entry = Entry { order, id: id.to_owned(), path: path.to_owned(), health: head.r#type == HEALTH };
+    let health = [HEALTH, THUMBNAIL].contains(&head.r#type.as_str());
+    let entry = Entry { order, id: id.to_owned(), path: path.to_owned(), health };
     Some((head.stream, entry))
 }
 

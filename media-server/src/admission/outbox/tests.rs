@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::admission::control::{Call, ControlPlane, Reply, endpoint, secret};
-use crate::admission::event::HealthData;
 use crate::admission::event::tests::client;
+use crate::admission::event::{HealthData, ThumbnailData};
 
 fn started() -> EventData {
     EventData::Started { protocol: "rtmp", client: client() }
@@ -145,6 +145,26 @@ async fn a_killed_process_tells_at_its_next_start_what_it_had_not_told() {
     assert_eq!(told(&calls), ["ada publish.started 1", "ada publish.started 1", "ada publish.stopped 2"]);
     assert_eq!(calls[1].header("webhook-id"), first[0].header("webhook-id"));
     emptied(&running.outbox, folder.path()).await;
+}
+
+#[tokio::test]
+async fn a_picture_that_is_ready_after_the_end_opens_no_session_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = ControlPlane::start([]).await;
+    let running = run(folder.path(), Some(control.endpoint()));
+    let picture = || {
+        let path = "/live/ada/thumb.jpg".to_owned();
+        EventData::Thumbnail(ThumbnailData { path, width: 640, height: 360, bytes: 1 })
+    };
+    for data in [started(), picture(), stopped(), picture()] {
+        running.outbox.record("ada", "ses_1", data).await;
+    }
+    let calls = control.calls(3).await;
+    acknowledged(&running.outbox).await;
+    assert_eq!(told(&calls), ["ada publish.started 1", "ada thumbnail.ready 2", "ada publish.stopped 3"]);
+    drop(running);
+    let running = run(folder.path(), Some(control.endpoint()));
+    assert_eq!(running.outbox.pending(), 0, "no session is taken for one that the server died in");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod encoder;
 mod frames;
 mod pipeline;
 mod plugins;
+mod poster;
 mod rung;
 mod slate;
 mod socket;
@@ -96,6 +97,7 @@ fn work(mut inlet: Inlet, outlet: &Arc<Outlet>, devices: bool) -> Result<(), Fai
     let start = match inlet.next()? {
         Some(ToWorker::Start(start)) => start,
         Some(ToWorker::Slate(spec)) => return slate::work(&spec, &mut inlet, outlet),
+        Some(ToWorker::Poster(spec)) => return poster::work(&spec, &mut inlet, outlet),
         Some(ToWorker::Sound(spec)) => return sound::work(&spec, inlet, outlet),
         _ => return Err(Failure::NoJob),
     };
@@ -126,7 +128,11 @@ fn read(inlet: &mut Inlet, pipeline: &Pipeline) -> Result<(), Failure> {
                     break;
                 }
             }
-            ToWorker::Start(_) | ToWorker::Slate(_) | ToWorker::File(_) | ToWorker::Sound(_) => {
+            ToWorker::Start(_)
+            | ToWorker::Slate(_)
+            | ToWorker::File(_)
+            | ToWorker::Sound(_)
+            | ToWorker::Poster(_) => {
                 return Err(Failure::NoJob);
             }
         }

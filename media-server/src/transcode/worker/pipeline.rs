@@ -186,7 +186,8 @@ impl Pipeline {
     }
 }
 
-fn source(codec: VideoCodec, video: &VideoFormat) -> gst_app::AppSrc {
+/// Where units go in.
+pub(super) fn source(codec: VideoCodec, video: &VideoFormat) -> gst_app::AppSrc {
     let (media, layout, alignment) = match codec {
         VideoCodec::H264 => ("video/x-h264", "avc", "au"),
         VideoCodec::H265 => ("video/x-h265", "hvc1", "au"),
@@ -219,7 +220,8 @@ fn source(codec: VideoCodec, video: &VideoFormat) -> gst_app::AppSrc {
         .build()
 }
 
-fn decoder(codec: VideoCodec) -> Result<gst::Element, PipelineError> {
+/// Decodes with no delay but what B-frames need, whatever is damaged.
+pub(super) fn decoder(codec: VideoCodec) -> Result<gst::Element, PipelineError> {
     let decoder = match codec {
         VideoCodec::H264 => element("avdec_h264")?,
         VideoCodec::H265 => element("avdec_h265")?,

@@ -84,6 +84,11 @@ pub(super) fn load() -> Result<(), PluginError> {
     PLUGINS.into_iter().try_for_each(provide)
 }
 
+/// Makes pictures encodable.
+pub(super) fn load_jpeg() -> Result<(), PluginError> {
+    provide(("libgstjpeg.so", "jpegenc", "gstreamer1.0-plugins-good"))
+}
+
 /// Makes AV1 decodable.
 pub(super) fn load_av1() -> Result<(), PluginError> {
     provide(AV1)
