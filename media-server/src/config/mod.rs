@@ -4,6 +4,7 @@
 //! what a change from one configuration to another takes; `watch` tells when the file changed.
 
 mod docs;
+mod ladder;
 mod load;
 mod plan;
 mod problem;
@@ -15,13 +16,14 @@ mod watch;
 mod webrtc;
 
 pub use docs::{reference, sample};
+pub use ladder::{Profile, Rung, Transcode};
 pub use load::{load, parse};
 pub use plan::{LiveStream, Plan, Step, Verdict, diff};
 pub use problem::{ConfigError, Problem};
 pub use summary::Summary;
 pub use types::{
-    Admin, Admission, Bitrate, Config, Hls, Http, Key, Log, LogFormat, Mode, Node, Policy, Profile, Pull,
-    PullSource, PullStart, PushTarget, Rtmp, Rung, Secret, Transcode,
+    Admin, Admission, Bitrate, Config, Hls, Http, Key, Log, LogFormat, Mode, Node, Policy, Pull, PullSource,
+    PullStart, PushTarget, Rtmp, Secret,
 };
 pub use watch::{Watcher, watch};
 pub use webrtc::{IceServer, Webrtc, advertised};

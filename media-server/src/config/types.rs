@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize, de};
 
+use super::ladder::{Profile, Thumbnails, Transcode, default_profiles};
 use super::webrtc::Webrtc;
 
 /// The whole file.
@@ -218,22 +219,6 @@ pub struct Publish {
     pub max_bitrate: Bitrate,
 }
 
-/// `[thumbnails]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Thumbnails {
-    /// From one picture to the next, in milliseconds; 0 for none.
-    pub interval_ms: u64,
-    /// Lines of a picture, at most.
-    pub height: u32,
-}
-
-impl Default for Thumbnails {
-    fn default() -> Self {
-        Self { interval_ms: 10_000, height: 360 }
-    }
-}
-
 /// `[recorder]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -343,48 +328,6 @@ pub struct Hls {
     pub max_streams: usize,
 }
 
-/// `[transcode]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Transcode {
-    /// x264's speed preset; other encoders are told what comes near it.
-    pub preset: String,
-    /// What encodes: `auto`, or GStreamer's element.
-    pub encoder: String,
-}
-
-/// `[profiles.NAME]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Profile {
-    /// The publisher's own video is the top rung.
-    pub passthrough: bool,
-    /// Rungs to encode; those not below the source are left out.
-    pub rungs: Vec<Rung>,
-}
-
-/// One rung of a ladder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rung {
-    /// Its folder in addresses, e.g. `720p`.
-    pub name: String,
-    /// The picture's short side in pixels; 0 keeps the source's.
-    #[serde(default)]
-    pub height: u32,
-    /// Frames a second at most; 0 keeps the source's.
-    #[serde(default)]
-    pub fps: f64,
-    /// Bits a second: a number, or `"2800k"`, `"2.8M"`.
-    pub video_bitrate: Bitrate,
-    /// Bits a second of audio that has to be encoded (AAC is passed through).
-    #[serde(default = "default_audio_bitrate")]
-    pub audio_bitrate: Bitrate,
-    /// `h264`.
-    #[serde(default = "default_codec")]
-    pub codec: String,
-}
-
 /// Bits a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -420,14 +363,6 @@ impl<'de> Deserialize<'de> for Bitrate {
 
 fn default_profile() -> String {
     "default".into()
-}
-
-fn default_audio_bitrate() -> Bitrate {
-    Bitrate(128_000)
-}
-
-fn default_codec() -> String {
-    "h264".into()
 }
 
 /// An address, or `""` for none.
@@ -581,39 +516,4 @@ impl Default for Slate {
     fn default() -> Self {
         Self { file: PathBuf::new(), after_ms: 2000 }
     }
-}
-
-impl Default for Transcode {
-    fn default() -> Self {
-        Self { preset: "veryfast".into(), encoder: "auto".into() }
-    }
-}
-
-impl Default for Profile {
-    fn default() -> Self {
-        Self { passthrough: true, rungs: Vec::new() }
-    }
-}
-
-/// `default`: a ladder down to a phone on a bad line. `source`: the publisher's own bits and nothing else.
-fn default_profiles() -> BTreeMap<String, Profile> {
-    let rung = |name: &str, height, fps, kbit: u32| Rung {
-        name: name.into(),
-        height,
-        fps,
-        video_bitrate: Bitrate(kbit * 1000),
-        audio_bitrate: default_audio_bitrate(),
-        codec: default_codec(),
-    };
-    let rungs = vec![
-        rung("720p", 720, 0.0, 2800),
-        rung("480p", 480, 30.0, 1400),
-        rung("360p", 360, 30.0, 800),
-        rung("240p", 240, 30.0, 400),
-        rung("144p", 144, 30.0, 200),
-    ];
-    BTreeMap::from([
-        ("default".to_owned(), Profile { passthrough: true, rungs }),
-        ("source".to_owned(), Profile::default()),
-    ])
 }

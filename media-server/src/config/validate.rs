@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use wire::srt::Passphrase;
 use wire::{PullUrl, PushTarget};
 
-use super::types::{Config, Mode, Profile};
+use super::ladder::Profile;
+use super::types::{Config, Mode};
 use super::webrtc::{advertised, is_ice_server};
 
 type Problems = Vec<(String, String)>;
