@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code, unused_imports)]
 #[path = "../../media-server/src/config"]
 mod config {
+    mod ladder;
     pub mod load;
     pub mod plan;
     pub mod problem;
