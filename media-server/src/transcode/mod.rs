@@ -10,6 +10,7 @@
 mod attempt;
 mod backend;
 mod journal;
+mod one_off;
 mod poster;
 mod process;
 mod protocol;
@@ -25,9 +26,10 @@ mod workers;
 pub use crate::live::RungEvent;
 pub use backend::{BACKENDS, Backend, Coding, Family};
 pub use journal::Overrun;
-pub use poster::{PosterError, make_poster};
+pub use one_off::OneOffError;
+pub use poster::make_poster;
 pub use remux::remux_main;
-pub use slate::{SlateError, make_slate};
+pub use slate::make_slate;
 pub use sound::{Hearer, encode_sound};
 pub use spec::{
     InvalidSpec, Limits, PRESETS, PosterSpec, RungSpec, SlateSpec, SoundCodec, SoundSpec, TranscodeSpec, X264,

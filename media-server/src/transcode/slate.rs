@@ -1,17 +1,18 @@
 //! A slate is made: a worker of its own gets a file's bytes, encodes them once, and is gone.
 
-use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use media::time::FLICKS_PER_SECOND;
 use media::{AccessUnit, Span, Timestamp, VideoFormat, aac};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::OwnedReadHalf;
 
 use super::attempt::{codec, write};
+use super::one_off::{Answers, OneOffError};
 use super::process;
-use super::protocol::{self, FromWorker, ProtocolError, ToWorker};
-use super::spec::{InvalidSpec, SlateSpec};
+use super::protocol::{FromWorker, ToWorker};
+use super::spec::SlateSpec;
 use super::workers::Workers;
 use crate::live::Slate;
 
@@ -22,46 +23,16 @@ const MOST: usize = 64 << 20;
 /// Size of the parts in which the file travels.
 const PART: usize = 1 << 20;
 
-impl From<ProtocolError> for SlateError {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error.to_string())
-    }
-}
-
-/// Why there is no slate.
-#[derive(Debug, thiserror::Error)]
-pub enum SlateError {
-    /// The source has no size or rate that can be encoded.
-    #[error(transparent)]
-    Spec(#[from] InvalidSpec),
-    /// The worker could not be started, or died.
-    #[error("the worker: {0}")]
-    Worker(#[from] io::Error),
-    /// It said something that this side does not understand.
-    #[error("the worker does not keep to the protocol: {0}")]
-    Protocol(String),
-    /// It said why.
-    #[error("{0}")]
-    Said(String),
-    /// It ended before it was done.
-    #[error("the worker ended before it was done")]
-    Ended,
-    /// The file needs more memory than a slate may have.
-    #[error("a turn of it takes more than {} MiB: take a shorter or simpler one", MOST >> 20)]
-    TooLarge,
-    /// It took too long.
-    #[error("it took longer than {PATIENCE:?}: take a shorter or simpler one")]
-    Slow,
-}
-
 /// Encodes `file` as `spec` says.
-pub async fn make_slate(workers: &Workers, mut spec: SlateSpec, file: Bytes) -> Result<Slate, SlateError> {
+pub async fn make_slate(workers: &Workers, mut spec: SlateSpec, file: Bytes) -> Result<Slate, OneOffError> {
     spec.validate()?;
     spec.file_bytes = file.len();
-    tokio::time::timeout(PATIENCE, make(workers, spec, file)).await.unwrap_or(Err(SlateError::Slow))
+    tokio::time::timeout(PATIENCE, make(workers, spec, file))
+        .await
+        .unwrap_or(Err(OneOffError::Slow(PATIENCE)))
 }
 
-async fn make(workers: &Workers, spec: SlateSpec, file: Bytes) -> Result<Slate, SlateError> {
+async fn make(workers: &Workers, spec: SlateSpec, file: Bytes) -> Result<Slate, OneOffError> {
     let process::Worker { mut child, socket, stderr } = process::spawn(workers.program(), false)?;
     let (read, mut write_half) = socket.into_split();
     let (numerator, denominator) = spec.frame_rate;
@@ -84,53 +55,43 @@ async fn make(workers: &Workers, spec: SlateSpec, file: Bytes) -> Result<Slate, 
 }
 
 /// `interval`: pictures stand so far apart, whatever times a worker gives them; it parses a stranger's file.
-async fn collect(mut socket: tokio::net::unix::OwnedReadHalf, interval: Span) -> Result<Slate, SlateError> {
+async fn collect(socket: OwnedReadHalf, interval: Span) -> Result<Slate, OneOffError> {
     let mut made =
         Slate { video: none(), pictures: Vec::new(), sound_config: Bytes::new(), sound: Vec::new() };
     let mut bytes = 0_usize;
-    let mut read = BytesMut::new();
+    let mut answers = Answers::new(socket);
     loop {
-        while let Some((kind, body)) = protocol::split(&mut read)? {
-            match FromWorker::decode(kind, body)? {
-                FromWorker::Format { width, height, frame_rate, config, .. } => {
-                    made.video = VideoFormat { codec: codec(&config), width, height, frame_rate, config };
-                }
-                FromWorker::Sound { config } => made.sound_config = aac::canonical(&config),
-                FromWorker::Unit { rung, unit } => {
-                    bytes = bytes.saturating_add(unit.payload.len()).saturating_add(size_of::<AccessUnit>());
-                    if bytes > MOST {
-                        return Err(SlateError::TooLarge);
-                    }
-                    // A copy: it is kept for long, and must not keep the read buffers.
-                    let payload = Bytes::copy_from_slice(&unit.payload);
-                    if rung == 0 {
-                        let at = Timestamp::ZERO + interval.times(made.pictures.len() as i64);
-                        let keyframe = unit.keyframe;
-                        made.pictures.push(AccessUnit {
-                            dts: at,
-                            pts: at,
-                            duration: interval,
-                            keyframe,
-                            payload,
-                        });
-                    } else {
-                        made.sound.push(payload);
-                    }
-                }
-                FromWorker::Progress { consumed } => {
-                    let all = made.pictures.len().saturating_add(made.sound.len());
-                    return if consumed == all as u64 { Ok(made) } else { Err(SlateError::Ended) };
-                }
-                FromWorker::Error { text, .. } => return Err(SlateError::Said(text)),
-                FromWorker::Ready => {}
+        match answers.next().await? {
+            FromWorker::Format { width, height, frame_rate, config, .. } => {
+                made.video = VideoFormat { codec: codec(&config), width, height, frame_rate, config };
             }
-        }
-        protocol::make_room(&mut read);
-        match socket.read_buf(&mut read).await {
-            Ok(0) => return Err(SlateError::Ended),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(SlateError::Ended),
-            Err(error) => return Err(error.into()),
+            FromWorker::Sound { config } => made.sound_config = aac::canonical(&config),
+            FromWorker::Unit { rung, unit } => {
+                bytes = bytes.saturating_add(unit.payload.len()).saturating_add(size_of::<AccessUnit>());
+                if bytes > MOST {
+                    return Err(OneOffError::TooLarge(MOST));
+                }
+                // A copy: it is kept for long, and must not keep the read buffers.
+                let payload = Bytes::copy_from_slice(&unit.payload);
+                if rung == 0 {
+                    let at = Timestamp::ZERO + interval.times(made.pictures.len() as i64);
+                    let keyframe = unit.keyframe;
+                    made.pictures.push(AccessUnit {
+                        dts: at,
+                        pts: at,
+                        duration: interval,
+                        keyframe,
+                        payload,
+                    });
+                } else {
+                    made.sound.push(payload);
+                }
+            }
+            FromWorker::Progress { consumed } => {
+                let all = made.pictures.len().saturating_add(made.sound.len());
+                return if consumed == all as u64 { Ok(made) } else { Err(OneOffError::Ended) };
+            }
+            FromWorker::Ready | FromWorker::Error { .. } => {}
         }
     }
 }
