@@ -48,6 +48,9 @@ async fn every_wrong_request_is_told_what_is_wrong() -> Result<()> {
     assert!(["POST", "PATCH", "DELETE"].iter().all(|method| allowed.contains(method)), "{allowed}");
     assert_eq!(preflight.header("accept-post"), Some("application/sdp"));
 
+    // Neither has a place for ICE in its answer.
+    let unknown = offer.replace("m=video", "m=vkdeo").replace("m=audio", "m=vkdeo");
+    let nothing = offer.split("m=").next().unwrap_or_default();
     let wrong = [
         (Method::GET, &[][..], "", 405, "method-not-allowed"),
         (Method::POST, slice::from_ref(&key), offer.as_str(), 415, "unsupported-type"),
@@ -55,6 +58,8 @@ async fn every_wrong_request_is_told_what_is_wrong() -> Result<()> {
         (Method::POST, &[sdp.clone(), (header::AUTHORIZATION, "Bearer guess")], &offer, 401, "unknown-key"),
         (Method::POST, &[sdp.clone(), key.clone()], "v=0", 400, "malformed-offer"),
         (Method::POST, &[sdp.clone(), key.clone()], &offer.replace("a=fingerprint:", "a=x:"), 422, "offer"),
+        (Method::POST, &[sdp.clone(), key.clone()], &unknown, 422, "offer"),
+        (Method::POST, &[sdp.clone(), key.clone()], nothing, 422, "offer"),
         (Method::POST, &[sdp.clone(), key.clone()], &"a=x\r\n".repeat(20_000), 413, "too-large"),
     ];
     for (method, headers, body, status, slug) in wrong {

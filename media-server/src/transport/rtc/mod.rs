@@ -120,7 +120,12 @@ impl Port {
 /// Accepts; the answer names all of our candidates.
 fn accept(rtc: &mut Rtc, offer: SdpOffer, candidates: &Candidates) -> Result<String, OpenError> {
     let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| OpenError::Offer(error.to_string()))?;
-    Ok(sdp::with_candidates(&answer.to_sdp_string(), &candidates.lines))
+    let answer = answer.to_sdp_string();
+    // Without a track there is nobody to connect to.
+    if sdp::fragment(&answer).is_none() {
+        return Err(OpenError::Offer("there is neither a picture nor a sound in it".into()));
+    }
+    Ok(sdp::with_candidates(&answer, &candidates.lines))
 }
 
 /// Where one session's client is told to send.
