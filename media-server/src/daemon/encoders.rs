@@ -123,14 +123,13 @@ pub(super) fn choose(
     let kept = Survey::read(&config.data_dir.join(KEPT));
     let auto = wish == AUTO;
     let element = if auto { best(kept.as_ref()) } else { wish.clone() };
-    let devices = match Backend::of(&element) {
-        Some(backend) if !auto => backend.family != Family::Cpu,
-        _ => has_devices(),
-    };
+    // Where it is not known yet what will encode, workers may have to reach a device.
+    let pending = auto && kept.is_none() && has_devices();
+    let devices = pending || Backend::of(&element).is_some_and(|it| it.family != Family::Cpu);
     tracing::info!(element, measured = kept.is_some(), "encoder");
     let told = Arc::new(ArcSwap::from_pointee(known(&element, kept.as_ref())));
     let chosen = Chosen { element: Arc::new(ArcSwap::from_pointee(element)), devices };
-    if auto && devices && kept.is_none() {
+    if pending {
         let (program, data_dir) = (program.to_owned(), config.data_dir.clone());
         let (chosen, told, stop) = (chosen.clone(), Arc::clone(&told), stop.clone());
         tasks.spawn(async move {

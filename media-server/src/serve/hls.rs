@@ -57,14 +57,15 @@ impl Hls {
                 respond::ok(page, "text/html; charset=utf-8", HeaderValue::from_static(cache::LIVE)),
             );
         }
+        // Who looks at its picture does not want a stream to be fetched.
+        if rest == "thumb.jpg" {
+            return ("thumbnail", self.posters.answer(stream, headers));
+        }
         let handle = match self.wanted(stream).await {
             Ok(Some(handle)) => handle,
             Ok(None) => return ("other", not_found("no such stream is live")),
             Err(response) => return ("other", response),
         };
-        if rest == "thumb.jpg" {
-            return ("thumbnail", self.posters.answer(stream, headers));
-        }
         if rest == "index.m3u8" {
             return ("multivariant", self.multivariant(&handle, headers).await);
         }

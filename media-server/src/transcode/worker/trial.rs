@@ -57,6 +57,8 @@ pub fn plugin_main(file: &str) -> ExitCode {
 /// Tries an element: the `encoder-trial` subcommand.
 pub fn trial_main(name: &str) -> ExitCode {
     let backend = Backend::of(name);
+    // Streams that are encoded beside it come first. Refused nowhere, and no matter if it were.
+    rustix::process::nice(10).ok();
     confinement::apply(backend.is_some_and(|it| it.family != Family::Cpu));
     let mut trial = Trial::default();
     match backend.ok_or(Unfit::Unknown).and_then(|backend| measure(name, backend, &mut trial)) {
