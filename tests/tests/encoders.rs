@@ -68,9 +68,22 @@ async fn another_encoder_makes_rungs_that_break_no_rule() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_encoder_that_is_not_there_leaves_the_source_on_the_air() -> Result<()> {
-    let world =
-        Plan::open()?.small_ladder().media("[transcode]\nencoder = \"nvcudah264enc\"").start().await?;
+async fn where_an_encoder_cannot_begin_the_processor_encodes() -> Result<()> {
+    let settings = "[transcode]\nencoder = \"nvcudah264enc\"";
+    let world = Plan::open()?.small_ladder().media(settings).start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("desk"))?;
+    let playlist = world.media.playlist("desk", SOON).await?;
+    assert_eq!(playlist.matches("RESOLUTION=").count(), 3, "in the first one already: {playlist}");
+    llhls::check(&world.media.hls("desk"), Duration::from_secs(6)).await?.no_must_broken(&[])?;
+    let log = world.media.program.log();
+    assert!(log.contains("nvcudah264enc is not installed"), "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn or_the_source_goes_out_alone_and_it_is_said_why() -> Result<()> {
+    let settings = "[transcode]\nencoder = \"nvcudah264enc\"\nshortage = \"passthrough\"";
+    let world = Plan::open()?.small_ladder().media(settings).start().await?;
     let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("desk"))?;
     let playlist = world.media.playlist("desk", SOON).await?;
     assert_eq!(playlist.matches("RESOLUTION=").count(), 1, "{playlist}");

@@ -240,6 +240,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "What encodes: GStreamer's element of H.264 as `media-server encoders` lists them (`x264enc`, `vah264enc`, `nvcudah264enc`, …), or `auto`: the first of the machine's devices that was measured to work at twice 1080p30, else x264.",
         RESTART,
     ),
+    (
+        "transcode",
+        "shortage",
+        "Where that encoder cannot begin (it is not there, or the device has no session left): `cpu`, x264 makes the stream's rungs; `passthrough`, the stream has none, and the API says why.",
+        RESTART,
+    ),
 ];
 
 const RESTART: &str = "restart";

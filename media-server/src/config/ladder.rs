@@ -14,6 +14,19 @@ pub struct Transcode {
     pub preset: String,
     /// What encodes: `auto`, or GStreamer's element.
     pub encoder: String,
+    /// What is done where that takes no further stream.
+    pub shortage: Shortage,
+}
+
+/// `[transcode] shortage`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shortage {
+    /// The processor encodes.
+    #[default]
+    Cpu,
+    /// The stream goes out as it comes.
+    Passthrough,
 }
 
 /// `[profiles.NAME]`
@@ -74,7 +87,7 @@ fn default_codec() -> String {
 
 impl Default for Transcode {
     fn default() -> Self {
-        Self { preset: "veryfast".into(), encoder: "auto".into() }
+        Self { preset: "veryfast".into(), encoder: "auto".into(), shortage: Shortage::default() }
     }
 }
 

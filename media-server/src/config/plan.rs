@@ -117,7 +117,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     let mut plan = Plan::default();
     let changed = |same: fn(&Config, &Config) -> bool| old.is_none_or(|old| !same(old, new));
     if let Some(old) = old {
-        let fixed: [(&'static str, bool); 8] = [
+        let fixed: [(&'static str, bool); 9] = [
             ("data_dir", old.data_dir != new.data_dir),
             ("node.name", old.node != new.node),
             ("http.max_blocked_requests", old.http.max_blocked_requests != new.http.max_blocked_requests),
@@ -125,6 +125,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
             ("rtmp.max_connections", old.rtmp.max_connections != new.rtmp.max_connections),
             ("srt.max_connections", old.srt.max_connections != new.srt.max_connections),
             ("transcode.encoder", old.transcode.encoder != new.transcode.encoder),
+            ("transcode.shortage", old.transcode.shortage != new.transcode.shortage),
             ("webrtc.max_sessions", old.webrtc.max_sessions != new.webrtc.max_sessions),
         ];
         plan.restart = fixed.into_iter().filter_map(|(key, moved)| moved.then_some(key)).collect();
@@ -309,6 +310,7 @@ mod tests {
             (_, "policy") => "\"takeover\"".to_owned(),
             (_, "preset") => "\"fast\"".to_owned(),
             (_, "profile") => "\"source\"".to_owned(),
+            (_, "shortage") => "\"passthrough\"".to_owned(),
             (_, "encoder") => "\"openh264enc\"".to_owned(),
             (_, "url") => "\"http://other.example/\"".to_owned(),
             (_, "targets") => "[{ stream = \"*\", url = \"rtmp://h/live/key\" }]".to_owned(),

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::encoder::Chosen;
 use super::{EX_CONFIG, complain, read_config};
-use crate::config::Config;
+use crate::config::{Config, Shortage};
 use crate::transcode::{Backend, Coding, Family, Row, Survey, X264, has_devices, survey};
 
 /// Where it is kept, in the data folder.
@@ -128,7 +128,8 @@ pub(super) fn choose(
     let devices = pending || Backend::of(&element).is_some_and(|it| it.family != Family::Cpu);
     tracing::info!(element, measured = kept.is_some(), "encoder");
     let told = Arc::new(ArcSwap::from_pointee(known(&element, kept.as_ref())));
-    let chosen = Chosen { element: Arc::new(ArcSwap::from_pointee(element)), devices };
+    let falls_back = config.transcode.shortage == Shortage::Cpu;
+    let chosen = Chosen { element: Arc::new(ArcSwap::from_pointee(element)), devices, falls_back };
     if pending {
         let (program, data_dir) = (program.to_owned(), config.data_dir.clone());
         let (chosen, told, stop) = (chosen.clone(), Arc::clone(&told), stop.clone());
