@@ -66,12 +66,8 @@ async fn worker(source: &Source, program: &Path, paced: bool) -> Result<()> {
         stream: "bench".to_owned(),
         video: source.format.clone(),
         rungs: RUNGS
-            .map(|(width, height, video_bitrate)| RungSpec {
-                name: format!("{height}p"),
-                width,
-                height,
-                fps: None,
-                video_bitrate,
+            .map(|(width, height, video_bitrate)| {
+                RungSpec::new(&format!("{height}p"), (width, height), video_bitrate)
             })
             .to_vec(),
         preset: "veryfast".to_owned(),

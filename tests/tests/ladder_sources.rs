@@ -103,3 +103,27 @@ async fn rungs_of_every_source_have_their_keyframes_together() -> Result<()> {
     is_even("open", &Source::default().video_codec(&open), &[], wide, 10).await?;
     is_even("mono", &Source::default(), &["-ar", "44100", "-ac", "1"], wide, 8).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rung_is_made_by_quality_and_for_the_sources_it_is_meant_for() -> Result<()> {
+    let rungs = "[profiles.default]\nrungs = [\n\
+        { name = \"by-rate\", height = 240, video_bitrate = \"600k\" },\n\
+        { name = \"by-quality\", height = 180, video_bitrate = \"600k\", crf = 35, preset = \"ultrafast\" },\n\
+        { name = \"of-large\", height = 120, video_bitrate = \"600k\", when = { min_height = 720 } },\n]\n";
+    let world = Plan::open()?.media(rungs).start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default().noisy(), &world.media.publish_url("desk"))?;
+    world.media.playlist("desk", SOON).await?;
+    let report = llhls::check(&world.media.hls("desk"), Duration::from_secs(8)).await?;
+    report.no_must_broken(&[])?;
+    let streams = world.media.streams().await?;
+    let stream = &streams["items"][0];
+    let rate = |name: &str| {
+        let all = stream["renditions"].as_array().into_iter().flatten();
+        all.into_iter().find(|it| it["name"] == name).and_then(|it| it["average_bps"].as_u64())
+    };
+    println!("{stream}");
+    let (by_rate, by_quality) = (rate("by-rate").context("no rung")?, rate("by-quality").context("no rung")?);
+    assert!((450_000..750_000).contains(&by_rate) && by_quality < 400_000, "{by_rate} {by_quality}");
+    assert_eq!(rate("of-large"), None, "the source has 360 lines");
+    Ok(())
+}

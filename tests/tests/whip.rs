@@ -89,11 +89,9 @@ async fn what_a_browser_publishes_is_played_until_it_says_goodbye() -> Result<()
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn av1_and_vp9_pass_through_and_vp8_is_encoded() -> Result<()> {
-    for (codec, carried, rung) in
-        [("video/AV1", "av01", "source"), ("video/VP9", "vp09.00.", "source"), ("video/VP8", "vp08", "full")]
-    {
+/// A browser publishes in these codecs, each carried as that and played by that rung.
+async fn coded(codecs: &[(&'static str, &str, &str)]) -> Result<()> {
+    for &(codec, carried, rung) in codecs {
         let world = Plan::open()?.pass_through().start().await?;
         let wish = Wish { codec, ..Wish::default() };
         let _publisher = Whip::publish(&world.media.http, "cam", &wish).await?;
@@ -104,6 +102,17 @@ async fn av1_and_vp9_pass_through_and_vp8_is_encoded() -> Result<()> {
         assert_eq!(now["worker"].is_null(), rung == "source", "{codec}: {}", report.multivariant.text);
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vp8_is_encoded() -> Result<()> {
+    coded(&[("video/VP8", "vp08", "full")]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "soak: two codecs that pass through like H.264"]
+async fn av1_and_vp9_pass_through() -> Result<()> {
+    coded(&[("video/AV1", "av01", "source"), ("video/VP9", "vp09.00.", "source")]).await
 }
 
 /// GStreamer publishes in that codec, and no rule is broken.

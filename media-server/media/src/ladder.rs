@@ -27,6 +27,40 @@ pub enum RungCodec {
     H264,
 }
 
+/// The sources that a rung is made for: all bounds that are there must hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct When {
+    /// Lines of the source (its shorter side) at least.
+    pub min_height: Option<u32>,
+    /// Lines at most.
+    pub max_height: Option<u32>,
+    /// Frames a second at least; a source whose rate is unknown has 30.
+    pub min_fps: Option<f64>,
+    /// Frames a second at most.
+    pub max_fps: Option<f64>,
+}
+
+impl When {
+    fn holds(&self, lines: u32, fps: Option<(u32, u32)>) -> bool {
+        // 29.97 is 30, and 59.94 is 60: rates are named roughly.
+        let fps = fps.map_or(30.0, |(numerator, denominator)| f64::from(numerator) / f64::from(denominator))
+            * 1.005;
+        self.min_height.is_none_or(|least| lines >= least)
+            && self.max_height.is_none_or(|most| lines <= most)
+            && self.min_fps.is_none_or(|least| fps >= least)
+            && self.max_fps.is_none_or(|most| fps <= most * 1.01)
+    }
+}
+
+/// How a rung is encoded, where that is not what the server's settings say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// x264's speed preset, or what comes near it.
+    pub preset: Option<String>,
+    /// A quality (x264's CRF, 0 to 51, less is better) in place of a constant bit rate, which is then the most.
+    pub crf: Option<u8>,
+}
+
 /// One rung as the operator wishes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RungWish {
@@ -42,6 +76,10 @@ pub struct RungWish {
     pub audio_bitrate: u32,
     /// What it is encoded as.
     pub codec: RungCodec,
+    /// For which sources.
+    pub when: When,
+    /// How.
+    pub tuning: Tuning,
 }
 
 /// A ladder as the operator wishes it.
@@ -73,11 +111,16 @@ pub struct Rung {
     pub audio_bitrate: u32,
     /// What it is encoded as.
     pub codec: RungCodec,
+    /// How.
+    pub tuning: Tuning,
 }
 
 /// Why a wish is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Dropped {
+    /// Its condition does not hold for the source.
+    #[error("the source is not one that it is made for (`when`)")]
+    Unwanted,
     /// It would be larger than the source.
     #[error("larger than the source: rungs are never scaled up")]
     Upscaled,
@@ -186,15 +229,17 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
     let passthrough = profile.passthrough && played;
     let mut ladder = Ladder { passthrough, ..Ladder::default() };
     let mut wishes: Vec<&RungWish> = Vec::with_capacity(profile.rungs.len());
+    let shape = shape(source);
+    let short = shape.0.min(shape.1);
     for wish in &profile.rungs {
-        if wishes.iter().any(|taken| taken.name == wish.name) {
+        if !wish.when.holds(short, fps) {
+            ladder.dropped.push((wish.name.clone(), Dropped::Unwanted));
+        } else if wishes.iter().any(|taken| taken.name == wish.name) {
             ladder.dropped.push((wish.name.clone(), Dropped::NameTaken));
         } else {
             wishes.push(wish);
         }
     }
-    let shape = shape(source);
-    let short = shape.0.min(shape.1);
     let lines = |wish: &RungWish| if wish.height == 0 { short } else { wish.height };
     for wish in &wishes {
         let reason = match lines(wish).cmp(&short) {
@@ -214,6 +259,10 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
     if let Some(lowest) = lowest.filter(|_| ladder.rungs.is_empty() && !passthrough) {
         ladder.dropped.retain(|(name, _)| *name != lowest.name);
         ladder.rungs.push(rung(shape, fps, lowest, short));
+    }
+    // Conditions may leave nothing over: a stream always has a rung.
+    if ladder.rungs.is_empty() && !passthrough && !profile.rungs.is_empty() {
+        ladder.rungs.push(rung(shape, fps, &full(source), short));
     }
     ladder.rungs.sort_by_key(|rung| std::cmp::Reverse((pixels(rung), rung.video_bitrate)));
     drop_duplicates(&mut ladder);
@@ -255,6 +304,8 @@ fn full(source: &VideoFormat) -> RungWish {
         video_bitrate: u32::try_from(pixels.saturating_mul(3)).unwrap_or(u32::MAX).clamp(800_000, 8_000_000),
         audio_bitrate: 128_000,
         codec: RungCodec::default(),
+        when: When::default(),
+        tuning: Tuning::default(),
     }
 }
 
@@ -293,6 +344,7 @@ fn rung(shape: (u32, u32), fps: Option<(u32, u32)>, wish: &RungWish, lines: u32)
         video_bitrate: wish.video_bitrate,
         audio_bitrate: wish.audio_bitrate,
         codec: wish.codec,
+        tuning: wish.tuning.clone(),
     }
 }
 

@@ -340,7 +340,10 @@ pub fn reference() -> String {
          | `rungs[].fps` | `0` | frames a second at most (the source's rate divided by a whole number); 0 keeps the source's |\n\
          | `rungs[].video_bitrate` | | bits a second: `2800000`, `\"2800k\"`, `\"2.8M\"` |\n\
          | `rungs[].audio_bitrate` | `128000` | bits a second of audio that has to be encoded; AAC is passed through, so nothing is encoded from RTMP |\n\
-         | `rungs[].codec` | `\"h264\"` | the only one for now |\n\n\
+         | `rungs[].codec` | `\"h264\"` | the only one for now |\n\
+         | `rungs[].preset` | `[transcode] preset` | x264's speed preset of this rung |\n\
+         | `rungs[].crf` | | a quality (x264's CRF, 0 to 51, less is better) in place of a constant bit rate; `video_bitrate` is then the most. x264 alone: other encoders keep the bit rate |\n\
+         | `rungs[].when` | | the sources that the rung is made for: `{{ min_height = 1080, max_height = 2160, min_fps = 50, max_fps = 60 }}`, any of them; a source whose rate is not known counts as 30 |\n\n\
          The built-in `default` ladder:\n\n| rung | height | fps | video |\n|---|---|---|---|\n"
         ),
     );

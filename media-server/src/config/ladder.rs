@@ -59,6 +59,33 @@ pub struct Rung {
     /// `h264`.
     #[serde(default = "default_codec")]
     pub codec: String,
+    /// x264's speed preset, where it is not `[transcode] preset`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// A quality (0 to 51, less is better) in place of a constant bit rate, which is then the most. x264 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crf: Option<u8>,
+    /// The sources that it is made for.
+    #[serde(default)]
+    pub when: When,
+}
+
+/// `when` of a rung: all bounds that are there must hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct When {
+    /// The source's short side in pixels, at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_height: Option<u32>,
+    /// At most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_height: Option<u32>,
+    /// The source's frames a second, at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_fps: Option<f64>,
+    /// At most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_fps: Option<f64>,
 }
 
 /// `[thumbnails]`
@@ -106,6 +133,9 @@ pub(super) fn default_profiles() -> BTreeMap<String, Profile> {
         video_bitrate: Bitrate(kbit * 1000),
         audio_bitrate: default_audio_bitrate(),
         codec: default_codec(),
+        preset: None,
+        crf: None,
+        when: When::default(),
     };
     let rungs = vec![
         rung("720p", 720, 0.0, 2800),

@@ -16,7 +16,7 @@ mod watch;
 mod webrtc;
 
 pub use docs::{reference, sample};
-pub use ladder::{Profile, Rung, Shortage, Transcode};
+pub use ladder::{Profile, Rung, Shortage, Transcode, When};
 pub use load::{load, parse};
 pub use plan::{LiveStream, Plan, Step, Verdict, diff};
 pub use problem::{ConfigError, Problem};

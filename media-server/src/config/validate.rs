@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use wire::srt::Passphrase;
 use wire::{PullUrl, PushTarget};
 
-use super::ladder::Profile;
+use super::ladder::{Profile, When};
 use super::types::{Config, Mode};
 use super::webrtc::{advertised, is_ice_server};
 
@@ -272,6 +272,23 @@ fn ladder(name: &str, profile: &Profile, problems: &mut Problems) {
         }
         if !(8_000..=1_000_000).contains(&rung.audio_bitrate.0) {
             say(problems, path("audio_bitrate"), "is 8k to 1M bits a second");
+        }
+        if let Some(preset) = rung.preset.as_ref().filter(|preset| !PRESETS.contains(&preset.as_str())) {
+            say(problems, path("preset"), format!("\"{preset}\" is none of {}", PRESETS.join(", ")));
+        }
+        if rung.crf.is_some_and(|crf| crf > 51) {
+            say(problems, path("crf"), "is 0 (best) to 51");
+        }
+        let When { min_height, max_height, min_fps, max_fps } = &rung.when;
+        let empty = min_height.zip(*max_height).is_some_and(|(least, most)| least > most)
+            || min_fps.zip(*max_fps).is_some_and(|(least, most)| least > most);
+        let rates = [min_fps, max_fps].into_iter().flatten().all(|fps| (1.0..=1000.0).contains(fps));
+        if empty || !rates {
+            say(
+                problems,
+                path("when"),
+                "holds for no source: a least is above its most, or a rate is not 1 to 1000",
+            );
         }
         if rung.codec != "h264" {
             say(problems, path("codec"), format!("\"{}\" cannot be encoded yet: use \"h264\"", rung.codec));

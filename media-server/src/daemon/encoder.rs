@@ -230,6 +230,8 @@ pub(super) fn factory(
                     // Every frame is kept where the source's rate is low enough already.
                     fps: r.fps.filter(|_| r.every > 1),
                     video_bitrate: r.video_bitrate,
+                    preset: r.tuning.preset,
+                    crf: r.tuning.crf,
                 })
                 .collect(),
             preset: preset.load().to_string(),

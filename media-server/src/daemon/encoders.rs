@@ -162,3 +162,37 @@ async fn look(program: &Path, data_dir: &Path) -> Survey {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcode::Run;
+
+    #[test]
+    fn a_line_says_what_it_is_how_fast_or_why_not() {
+        let run = |width, height, frames_per_second| Run { width, height, frames_per_second, first_ms: 4 };
+        let works = Row {
+            element: "vah264enc".into(),
+            family: Family::Va,
+            coding: Coding::H264,
+            device: Some("/dev/dri/renderD128".into()),
+            version: Some("1.22.0".into()),
+            works: true,
+            why: None,
+            runs: vec![run(1920, 1080, 301.4), run(1280, 720, 640.0)],
+            sessions: Some(16),
+        };
+        let words = |row: &Row| line(row).split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        assert_eq!(words(&works), "vah264enc h264 /dev/dri/renderD128 yes 301/s 640/s 16");
+        let not = Row {
+            family: Family::Cpu,
+            device: None,
+            works: false,
+            runs: Vec::new(),
+            sessions: None,
+            ..works
+        };
+        let not = Row { why: Some("its trial was ended by signal 6".into()), ..not };
+        assert_eq!(words(&not), "vah264enc h264 processor no - - - its trial was ended by signal 6");
+    }
+}

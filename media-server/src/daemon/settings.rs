@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use media::Span;
-use media::ladder::{Profile, RungCodec, RungWish};
+use media::ladder::{Profile, RungCodec, RungWish, Tuning, When};
 use media::segmenter::Targets;
 use wire::PushTarget;
 use wire::srt::Passphrase;
@@ -128,6 +128,13 @@ fn ladder(profile: &config::Profile) -> Profile {
         video_bitrate: rung.video_bitrate.0,
         audio_bitrate: rung.audio_bitrate.0,
         codec: RungCodec::H264,
+        when: When {
+            min_height: rung.when.min_height,
+            max_height: rung.when.max_height,
+            min_fps: rung.when.min_fps,
+            max_fps: rung.when.max_fps,
+        },
+        tuning: Tuning { preset: rung.preset.clone(), crf: rung.crf },
     };
     Profile { passthrough: profile.passthrough, rungs: profile.rungs.iter().map(wish).collect() }
 }

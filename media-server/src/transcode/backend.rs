@@ -128,6 +128,8 @@ pub const BACKENDS: [Backend; 18] = [
 pub(super) struct Ask<'a> {
     /// Bits a second.
     pub bitrate: u32,
+    /// Quality in place of a constant bit rate (x264's CRF); of x264 alone, others keep the bit rate.
+    pub(super) crf: Option<u8>,
     /// One of x264's names for speed; others are told what comes near it.
     pub preset: &'a str,
     /// Threads, where it is the processor's.
@@ -226,11 +228,11 @@ fn text(settings: &[(&'static str, &str)]) -> Vec<Setting> {
 }
 
 fn x264(ask: &Ask<'_>, kbits: &str, threads: &str) -> Vec<Setting> {
-    text(&[
+    let mut settings = text(&[
         ("bitrate", kbits),
         ("speed-preset", ask.preset),
         ("tune", "zerolatency"),
-        ("pass", "cbr"),
+        ("pass", if ask.crf.is_some() { "qual" } else { "cbr" }),
         // Milliseconds of the target rate.
         ("vbv-buf-capacity", "1000"),
         ("bframes", "0"),
@@ -238,7 +240,9 @@ fn x264(ask: &Ask<'_>, kbits: &str, threads: &str) -> Vec<Setting> {
         ("key-int-max", "1073741823"),
         ("option-string", "scenecut=0"),
         ("threads", threads),
-    ])
+    ]);
+    settings.extend(ask.crf.map(|crf| ("quantizer", crf.to_string())));
+    settings
 }
 
 fn openh264(ask: &Ask<'_>, threads: &str) -> Vec<Setting> {
@@ -328,10 +332,22 @@ mod tests {
     use super::*;
 
     fn line(element: &str) -> String {
-        let ask = Ask { bitrate: 2_500_000, preset: "veryfast", threads: 2 };
+        with(element, None)
+    }
+
+    fn with(element: &str, crf: Option<u8>) -> String {
+        let ask = Ask { bitrate: 2_500_000, crf, preset: "veryfast", threads: 2 };
         let settings = Backend::of(element).unwrap().settings(&ask);
         let settings: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
         settings.join(" ")
+    }
+
+    #[test]
+    fn a_quality_has_the_bit_rate_as_its_bound() {
+        let settings = with("x264enc", Some(23));
+        assert!(settings.starts_with("bitrate=2500 ") && settings.contains(" pass=qual "), "{settings}");
+        assert!(settings.ends_with(" quantizer=23"), "{settings}");
+        assert_eq!(with("vah264enc", Some(23)), line("vah264enc"));
     }
 
     #[test]

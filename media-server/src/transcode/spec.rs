@@ -42,8 +42,21 @@ pub struct RungSpec {
     /// Frames a second wished for, as (numerator, denominator): one of every n source frames is kept, n being the
     /// nearest whole number. `None` keeps every frame.
     pub fps: Option<(u32, u32)>,
-    /// Target bit rate in bit/s.
+    /// Target bit rate in bit/s; with `crf` the most.
     pub video_bitrate: u32,
+    /// x264 speed preset, one of [`PRESETS`], where it is not the job's.
+    #[serde(default)]
+    pub preset: Option<String>,
+    /// Quality in place of a constant bit rate, 0 to 51.
+    #[serde(default)]
+    pub crf: Option<u8>,
+}
+
+impl RungSpec {
+    /// One as the job says.
+    pub fn new(name: &str, (width, height): (u32, u32), video_bitrate: u32) -> Self {
+        Self { name: name.to_owned(), width, height, fps: None, video_bitrate, preset: None, crf: None }
+    }
 }
 
 /// One stream's encoding job.
@@ -100,7 +113,7 @@ impl PosterSpec {
     /// Checks what GStreamer's setters would otherwise panic on.
     pub fn validate(&self) -> Result<(), InvalidSpec> {
         let (width, height) = (self.width, self.height);
-        RungSpec { name: "thumbnail".into(), width, height, fps: None, video_bitrate: 1_000_000 }.validate()
+        RungSpec::new("thumbnail", (width, height), 1_000_000).validate()
     }
 }
 
@@ -224,6 +237,9 @@ pub enum InvalidSpec {
     /// A bit rate out of x264's range.
     #[error("rung {0}: the bit rate must be 1 kbit/s to 2 Gbit/s")]
     Bitrate(String),
+    /// A quality out of x264's range.
+    #[error("rung {0}: the quality must be 0 to 51")]
+    Quality(String),
     /// Sound that AAC does not have.
     #[error("sound must have 8000 to 96000 samples a second and 1 to 8 channels")]
     Sound,
@@ -239,13 +255,8 @@ impl SlateSpec {
     /// Checks what GStreamer's setters would otherwise panic on.
     pub fn validate(&self) -> Result<(), InvalidSpec> {
         let (width, height) = (self.width, self.height);
-        let rung = RungSpec {
-            name: "slate".into(),
-            width,
-            height,
-            fps: Some(self.frame_rate),
-            video_bitrate: self.video_bitrate,
-        };
+        let rung = RungSpec::new("slate", (width, height), self.video_bitrate);
+        let rung = RungSpec { fps: Some(self.frame_rate), ..rung };
         rung.validate()?;
         let sound = self
             .sound
@@ -274,7 +285,13 @@ impl RungSpec {
         if !(1_000..=2_000_000_000).contains(&self.video_bitrate) {
             return Err(InvalidSpec::Bitrate(self.name.clone()));
         }
-        Ok(())
+        if self.crf.is_some_and(|crf| crf > 51) {
+            return Err(InvalidSpec::Quality(self.name.clone()));
+        }
+        match &self.preset {
+            Some(preset) if !PRESETS.contains(&preset.as_str()) => Err(InvalidSpec::Preset(preset.clone())),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -340,13 +357,7 @@ mod tests {
                 frame_rate: Some((30, 1)),
                 config: Bytes::from_static(&[1, 100, 0, 30, 255]),
             },
-            rungs: vec![RungSpec {
-                name: "240p".into(),
-                width: 426,
-                height: 240,
-                fps: None,
-                video_bitrate: 400_000,
-            }],
+            rungs: vec![RungSpec::new("240p", (426, 240), 400_000)],
             preset: "veryfast".into(),
             encoder: X264.into(),
             limits: Limits::default(),

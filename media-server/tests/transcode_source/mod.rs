@@ -94,7 +94,7 @@ pub(crate) fn program() -> PathBuf {
 
 /// A rung with the source's frame rate.
 pub(crate) fn rung(name: &str, width: u32, height: u32) -> RungSpec {
-    RungSpec { name: name.to_owned(), width, height, fps: None, video_bitrate: 400_000 }
+    RungSpec::new(name, (width, height), 400_000)
 }
 
 /// A job with two rungs, and room for a whole source pushed at once.

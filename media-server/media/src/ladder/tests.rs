@@ -12,7 +12,8 @@ fn source(width: u32, height: u32, frame_rate: Option<(u32, u32)>) -> VideoForma
 
 fn wish(name: &str, height: u32, fps: f64, video_bitrate: u32) -> RungWish {
     let fps = Some(fps);
-    RungWish { name: name.into(), height, fps, video_bitrate, audio_bitrate: 128_000, codec: RungCodec::H264 }
+    let (codec, when, tuning) = (RungCodec::H264, When::default(), Tuning::default());
+    RungWish { name: name.into(), height, fps, video_bitrate, audio_bitrate: 128_000, codec, when, tuning }
 }
 
 fn usual(passthrough: bool) -> Profile {
@@ -84,6 +85,29 @@ fn pixels_that_are_not_square_become_square_ones() {
     let wide = VideoFormat { config: bytes.collect::<Vec<_>>().into(), ..source(1918, 1078, None) };
     assert_eq!(sizes(&plan(&wide, None, &usual(true)))[1..], [("480p", 1138, 480), ("360p", 854, 360)]);
     assert_eq!((like(&wide).width, like(&wide).height), (2556, 1078));
+}
+
+#[test]
+fn a_rung_may_be_for_some_sources_alone() {
+    let mut profile = usual(true);
+    profile.rungs[1].when = When { min_fps: Some(50.0), ..When::default() };
+    profile.rungs[2].when = When { min_height: Some(1080), max_fps: Some(30.0), ..When::default() };
+    let names = |source: &VideoFormat| -> Vec<String> {
+        plan(source, None, &profile).rungs.into_iter().map(|rung| rung.name).collect()
+    };
+    assert_eq!(names(&source(1920, 1080, Some((60_000, 1001)))), ["720p", "360p"]);
+    assert_eq!(names(&source(1920, 1080, Some((30_000, 1001)))), ["480p", "360p"]);
+    assert_eq!(names(&source(1280, 720, Some((25, 1)))), ["360p"]);
+    assert_eq!(names(&source(1920, 1080, None)), ["480p", "360p"], "30 where nothing is said");
+    let dropped = plan(&source(1280, 720, Some((25, 1))), None, &profile).dropped;
+    assert!(dropped.contains(&("480p".into(), Dropped::Unwanted)), "{dropped:?}");
+    // A condition leaves no stream without a rung.
+    profile.passthrough = false;
+    for rung in &mut profile.rungs {
+        rung.when.min_height = Some(2160);
+    }
+    let ladder = plan(&source(640, 360, None), None, &profile);
+    assert_eq!(sizes(&ladder), [("full", 640, 360)]);
 }
 
 #[test]

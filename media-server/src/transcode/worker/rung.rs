@@ -76,7 +76,8 @@ pub(super) fn add(
     )?;
     let ask = Ask {
         bitrate: spec.video_bitrate,
-        preset: plan.preset,
+        crf: spec.crf,
+        preset: spec.preset.as_deref().unwrap_or(plan.preset),
         threads: threads(spec, plan.lower_rate().or(plan.source_rate)),
     };
     let coder = encoder::make(plan.encoder.0, plan.encoder.1, &ask)?;

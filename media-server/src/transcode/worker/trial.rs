@@ -170,6 +170,7 @@ impl Job<'_> {
         let source = gst_app::AppSrc::builder().caps(&caps).format(gst::Format::Time).build();
         let ask = Ask {
             bitrate: self.width.saturating_mul(self.height).saturating_mul(BITS_A_PIXEL),
+            crf: None,
             preset: "veryfast",
             threads: std::thread::available_parallelism().map_or(1, |it| it.get() as u32),
         };
