@@ -54,7 +54,7 @@ web: $(WEB)/node_modules/.built $(PLAYER)/node_modules/.built ## build the pages
 $(WEB)/node_modules/.built: $(WEB)/node_modules/.installed $(shell find $(WEB) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 	npm --prefix $(WEB) run --silent build
 	@touch $@
-$(PLAYER)/node_modules/.built: $(PLAYER)/node_modules/.installed $(PLAYER)/index.html $(PLAYER)/package.json
+$(PLAYER)/node_modules/.built: $(PLAYER)/node_modules/.installed $(PLAYER)/index.html $(PLAYER)/between_segments.js $(PLAYER)/build.js $(PLAYER)/package.json
 	npm --prefix $(PLAYER) run --silent build
 	@touch $@
 %/node_modules/.installed: %/package-lock.json

@@ -31,7 +31,7 @@ awk '/^# (tests|pass|fail) / { n[$2] += $3 } /^ℹ (tests|pass|fail) / { n[$2] +
      END { printf "node --test: %d tests, %d passed, %d failed\n", n["tests"], n["pass"], n["fail"] }' "$log"
 if [ ${#failed[@]} -gt 0 ]; then
   # The last lines are what is read first.
-  grep -E '^test .* FAILED$|^not ok|^thread .* panicked at' "$log" | sort -u | head -40
+  grep -E '^test .* FAILED$|^not ok|^thread .* panicked at|^Error: ' "$log" | cut -c1-600 | sort -u | head -40
   printf 'FAILED: %s\n' "${failed[@]}"
   exit 1
 fi

@@ -253,3 +253,31 @@ async fn guessing_a_password_is_slowed_down() {
     assert_eq!(braked.status, 429);
     assert!(braked.header("retry-after").unwrap().parse::<u64>().unwrap() > 200);
 }
+
+#[tokio::test]
+async fn a_source_gets_the_profile_that_the_operators_rules_say_to_who_signs() {
+    let rules = r#"ladders = [{ channel = "ada", min_height = 1440, profile = "uhd" }, { min_height = 4000, refuse = "Too large." }]"#;
+    let server = TestServer::start_with(&format!("[publish]\n{rules}\n")).await;
+    let question = |stream: &str, height: u32| {
+        json!({"type": "profile", "session": "s-1", "stream": stream, "profile": "default", "protocol": "rtmp",
+            "tracks": [{"track": 0, "kind": "video", "width": height * 16 / 9, "height": height}]})
+    };
+    let answers = [
+        (question("ada", 2160), json!({"profile": "uhd"})),
+        (question("ada", 1080), json!({"profile": "default"})),
+        (question("bob", 2160), json!({"profile": "default"})),
+        (
+            question("bob", 4320),
+            json!({"allow": false, "reason": "unsupported-source", "message": "Too large."}),
+        ),
+    ];
+    for (asked, expected) in answers {
+        let answer = server.hook(&asked).await;
+        assert_eq!((answer.status, answer.json()), (200, expected), "{asked}");
+    }
+    let body = question("ada", 2160).to_string();
+    assert_eq!(server.post("/internal/hooks/publish", &[], body.as_bytes()).await.status, 401);
+    assert_eq!(server.hook(&json!({"type": "profile", "stream": "ada"})).await.status, 400);
+    let metrics = server.get("/metrics").await.text;
+    assert!(metrics.contains(r#"weir_control_profiles_total{result="changed"} 1"#), "{metrics}");
+}

@@ -28,8 +28,12 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 fn any_message() -> impl Strategy<Value = Vec<u8>> {
-    let kinds = ["publish", "play", "publish.started", "publish.stopped", "stream.health", "", "x"];
-    let fields = ["time", "session", "stream", "seq", "reason", "key", "client", "query", "app", "protocol"];
+    let kinds =
+        ["publish", "play", "profile", "publish.started", "publish.stopped", "stream.health", "", "x"];
+    let fields = [
+        "time", "session", "stream", "seq", "reason", "key", "client", "query", "app", "protocol", "profile",
+        "tracks",
+    ];
     let built = (
         prop::sample::select(kinds.to_vec()),
         prop::collection::vec((prop::sample::select(fields.to_vec()), any_json()), 0..10),

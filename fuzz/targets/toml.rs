@@ -8,7 +8,9 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code, unused_imports)]
 #[path = "../../media-server/src/config"]
 mod config {
+    mod hook;
     mod ladder;
+    mod ladder_rules;
     pub mod load;
     pub mod plan;
     pub mod problem;

@@ -72,6 +72,8 @@ async fn worker(source: &Source, program: &Path, paced: bool) -> Result<()> {
             .to_vec(),
         preset: "veryfast".to_owned(),
         encoder: media_server::transcode::X264.into(),
+        decoder: None,
+        scaler: None,
         limits: Limits { queue_span: Duration::from_hours(1), queue_bytes: 1 << 30, ..Limits::default() },
     };
     let (transcoder, mut events, driver) = start(spec, program.to_owned(), CancellationToken::new());

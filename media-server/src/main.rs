@@ -72,6 +72,9 @@ enum Command {
         /// It may use devices that encode.
         #[arg(long)]
         devices: bool,
+        /// Plugins' files to load before there is a job.
+        #[arg(long, value_name = "FILE")]
+        load: Vec<String>,
     },
 }
 
@@ -84,6 +87,6 @@ fn main() -> ExitCode {
         Command::Encoders { config, json } => daemon::encoders(config.as_deref(), json),
         Command::EncoderTrial { plugin: Some(file), .. } => transcode::plugin_main(&file),
         Command::EncoderTrial { element, .. } => transcode::trial_main(&element.unwrap_or_default()),
-        Command::TranscodeWorker { devices } => transcode::worker_main(devices),
+        Command::TranscodeWorker { devices, load } => transcode::worker_main(devices, &load),
     }
 }

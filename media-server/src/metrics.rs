@@ -1,7 +1,7 @@
 //! What the daemon counts, in Prometheus' text format. Labels name streams' protocols and outcomes, never a viewer.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use media::doctor::Finding;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -56,6 +56,13 @@ impl From<&Finding> for FindingLabels {
     }
 }
 
+/// `{device="…"}` of one that encodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DeviceLabel {
+    /// E.g. `cuda 0`.
+    pub device: String,
+}
+
 /// `{stream="…",session="…"}` of a publisher that is connected.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LinkLabels {
@@ -89,6 +96,29 @@ pub struct Links {
     pub bitrate: Family<LinkLabels, Gauge>,
     /// Packets by what became of them.
     pub packets: Family<LinkKind, Gauge>,
+}
+
+/// One stream's rungs in the gauges; they leave with it.
+#[derive(Debug)]
+pub struct RungTally {
+    gauges: [Gauge; 2],
+    counted: [AtomicI64; 2],
+}
+
+impl RungTally {
+    /// So many are shed now, and so many parked.
+    pub fn set(&self, shed: usize, parked: usize) {
+        for ((gauge, counted), now) in self.gauges.iter().zip(&self.counted).zip([shed, parked]) {
+            let now = i64::try_from(now).unwrap_or(i64::MAX);
+            gauge.inc_by(now - counted.swap(now, Ordering::Relaxed));
+        }
+    }
+}
+
+impl Drop for RungTally {
+    fn drop(&mut self) {
+        self.set(0, 0);
+    }
 }
 
 /// Every metric of the daemon. Clones share the counters.
@@ -129,6 +159,8 @@ pub struct Metrics {
     pub webrtc_held: Counter,
     /// Publish requests by outcome: `allowed`, `denied`, `unreachable`, `already-live`, `refused`.
     pub admissions: Family<Outcome, Counter>,
+    /// Questions which ladder a source is to have, by outcome: `chosen`, `refused`, `unanswered`, `unusable`.
+    pub ladder_answers: Family<Outcome, Counter>,
     /// Publishers with a finding of the encoder doctor.
     pub findings: Family<FindingLabels, Gauge>,
     /// Repairs of publishers' timestamps and messages, by kind.
@@ -139,6 +171,16 @@ pub struct Metrics {
     pub part_latency: Histogram,
     /// Encoder workers replaced after a crash or a hang.
     pub worker_restarts: Counter,
+    /// Rungs by what was done with them: `shed`, `taken-back`, `parked`, `woken`.
+    pub rung_changes: Family<KindLabel, Counter>,
+    /// Rungs that are not made because the machine cannot keep up.
+    pub rungs_shed: Gauge,
+    /// Rungs that are not made because nobody watches them.
+    pub rungs_parked: Gauge,
+    /// Pixels a second that devices are given to encode.
+    pub device_pixels: Family<DeviceLabel, Gauge>,
+    /// Encoders that are open on devices.
+    pub device_sessions: Family<DeviceLabel, Gauge>,
     /// HTTP requests answered.
     pub requests: Family<Request, Counter>,
     /// HTTP connections open.
@@ -190,11 +232,17 @@ impl Metrics {
             webrtc_overflow: Counter::default(),
             webrtc_held: Counter::default(),
             admissions: Family::default(),
+            ladder_answers: Family::default(),
             findings: Family::default(),
             repairs: Family::default(),
             flight_saved: Family::default(),
             part_latency: Histogram::new(buckets),
             worker_restarts: Counter::default(),
+            rung_changes: Family::default(),
+            rungs_shed: Gauge::default(),
+            rungs_parked: Gauge::default(),
+            device_pixels: Family::default(),
+            device_sessions: Family::default(),
             requests: Family::default(),
             http_connections: Gauge::default(),
             blocked_requests: Gauge::default(),
@@ -254,6 +302,8 @@ impl Metrics {
             links.packets.clone(),
         );
         r.register("admissions", "Publish requests by outcome", self.admissions.clone());
+        let help = "Questions which ladder a source is to have, by what came of them";
+        r.register("ladder_questions", help, self.ladder_answers.clone());
         r.register(
             "publisher_findings",
             "Publishers with a finding of the encoder doctor",
@@ -268,6 +318,16 @@ impl Metrics {
         let help = "From a part's last frame read from the socket to the part available";
         r.register_with_unit("part_latency", help, Unit::Seconds, self.part_latency.clone());
         r.register("worker_restarts", "Encoder workers replaced", self.worker_restarts.clone());
+        r.register("rung_changes", "Rungs by what was done with them", self.rung_changes.clone());
+        let help = "Rungs that are not made because the machine cannot keep up";
+        r.register("rungs_shed", help, self.rungs_shed.clone());
+        r.register("rungs_parked", "Rungs that nobody watches and nobody makes", self.rungs_parked.clone());
+        r.register(
+            "device_pixels_per_second",
+            "Pixels a second that devices are given to encode",
+            self.device_pixels.clone(),
+        );
+        r.register("device_sessions", "Encoders open on devices", self.device_sessions.clone());
         r.register("http_requests", "HTTP requests answered", self.requests.clone());
         r.register("http_connections", "Open HTTP connections", self.http_connections.clone());
         r.register("http_blocked_requests", "Requests waiting for media", self.blocked_requests.clone());
@@ -291,9 +351,27 @@ impl Metrics {
         self.admissions.get_or_create(&Outcome { outcome }).inc();
     }
 
+    /// Counts what came of a question for a ladder.
+    pub fn ladder_answer(&self, outcome: &'static str) {
+        self.ladder_answers.get_or_create(&Outcome { outcome }).inc();
+    }
+
     /// Counts repairs.
     pub fn repaired(&self, kind: &'static str, n: u64) {
         self.repairs.get_or_create(&KindLabel { kind }).inc_by(n);
+    }
+
+    /// Counts what was done with `n` rungs.
+    pub fn rungs_changed(&self, kind: &'static str, n: usize) {
+        self.rung_changes.get_or_create(&KindLabel { kind }).inc_by(n as u64);
+    }
+
+    /// One stream's part of the gauges of rungs.
+    pub fn rung_tally(&self) -> RungTally {
+        RungTally {
+            gauges: [self.rungs_shed.clone(), self.rungs_parked.clone()],
+            counted: [const { AtomicI64::new(0) }; 2],
+        }
     }
 
     /// Counts `n` SRT packets of a kind.

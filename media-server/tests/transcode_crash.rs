@@ -94,6 +94,37 @@ async fn a_killed_worker_is_replaced_and_nothing_is_lost_or_doubled() {
 }
 
 #[tokio::test]
+async fn a_killed_worker_whose_pictures_are_reordered_is_replaced_and_nothing_is_doubled() {
+    let source = source(Wish::default());
+    let mut spec = job(&source);
+    spec.rungs[0].tuning.b_frames = 2;
+    spec.rungs[1].tuning.b_frames = 2;
+    spec.rungs[1].tuning.lookahead = 20;
+    let mut running = run(spec);
+    push(&running, &source.units, 0..70);
+    running.until(|given| given.units.iter().all(|units| units.len() > 30)).await;
+    signal("KILL", running.transcoder.pid().unwrap());
+    push(&running, &source.units, 70..source.units.len());
+    let given = running.finish().await;
+    assert_eq!((given.restarts.len(), &given.failed), (1, &None), "{:?}", given.restarts);
+    let presented = presented(&source.units);
+    for rung in 0..2 {
+        let units = &given.units[rung];
+        assert!(units.windows(2).all(|pair| pair[0].dts < pair[1].dts), "rung {rung}");
+        assert!(units.iter().all(|unit| unit.dts <= unit.pts), "rung {rung}");
+        let mut pts = given.pts(rung);
+        assert!(!pts.is_sorted(), "no B-frame in rung {rung}");
+        pts.sort_unstable();
+        assert!(pts.windows(2).all(|pair| pair[0] < pair[1]), "doubled in rung {rung}");
+        // Those in front of the last reference that came: what refers to it is gone with the worker.
+        let lost = presented.iter().filter(|at| !pts.contains(at)).count();
+        assert!(lost <= 2, "{lost} frames of rung {rung}");
+        assert_eq!(given.formats[rung].len(), 1);
+        assert_eq!(decode(&given.formats[rung][0], units), units.len());
+    }
+}
+
+#[tokio::test]
 async fn a_worker_killed_while_it_is_busy_loses_nothing_either() {
     let source = source(Wish::default());
     let mut running = run(job(&source));

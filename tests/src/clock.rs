@@ -1,4 +1,5 @@
-//! How far sound and picture are apart, measured by content: a flash and a beep that left the source together.
+//! How far sound and picture are apart, measured by content: a flash and a beep that left the source together, or
+//! pictures that say when they were drawn and beeps at whole seconds of a clock that is known.
 
 use std::{io::Write as _, path::Path, process::Stdio};
 
@@ -13,12 +14,67 @@ const WHITE: f64 = 120.0;
 const LOUD: f32 = 0.2;
 /// Samples a second of the decoded sound.
 const SAMPLE_RATE: u32 = 48_000;
+/// Bars that say a time in milliseconds, the lowest bit first.
+const BARS: usize = 48;
+/// Luma that is neither a white bar nor a black one.
+const UNCLEAR: std::ops::Range<u8> = 90..160;
 /// A beep is silent for at least this long before it sounds, seconds.
 const SILENCE: f64 = 0.5;
 
 /// Seconds by which each beep comes after its flash, in what was followed; negative where the sound is early.
 pub async fn offsets(video: &Followed, audio: &Followed) -> Result<Vec<f64>> {
     between(file(video)?.path(), file(audio)?.path()).await
+}
+
+/// The same of what a browser publishes (`publisher/whip.js`): each beep and the pictures that say when they were drawn. The
+/// sound's clock began at `began`, milliseconds since the epoch. A picture
+/// that the browser leaves out, as it may where there is little time, changes nothing of that; the first one of a flash would.
+pub async fn offsets_by_bars(video: &Followed, audio: &Followed, began: f64) -> Result<Vec<f64>> {
+    let (video, audio) = (file(video)?, file(audio)?);
+    let mut drawn: Vec<f64> = drawn(video.path()).await?.iter().map(|(at, when)| when - at).collect();
+    drawn.sort_by(f64::total_cmp);
+    let zero = *drawn.get(drawn.len() / 2).context("no picture says when it was drawn")?;
+    let beeps = beeps(audio.path()).await?;
+    anyhow::ensure!(!beeps.is_empty(), "no beep beside {} pictures", drawn.len());
+    let offsets = beeps.iter().map(|beep| {
+        let since = zero + beep - began / 1000.0;
+        since - since.round()
+    });
+    Ok(offsets.collect())
+}
+
+/// When each picture is shown, seconds of its own timeline, and when its bars say that it was drawn, seconds since the epoch.
+async fn drawn(file: &Path) -> Result<Vec<(f64, f64)>> {
+    let arguments =
+        ["-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0", "FILE"];
+    let times = String::from_utf8(output("ffprobe", &arguments, file).await?)?;
+    let times = times.lines().filter_map(|line| line.trim_end_matches(',').parse::<f64>().ok());
+    // A bar is a pixel then, and the first line is of nothing else.
+    let small = format!("scale={BARS}:8:flags=area,format=gray");
+    let arguments = [
+        "-v",
+        "error",
+        "-nostdin",
+        "-i",
+        "FILE",
+        "-fps_mode",
+        "passthrough",
+        "-vf",
+        &small,
+        "-f",
+        "rawvideo",
+        "-",
+    ];
+    let pixels = output("ffmpeg", &arguments, file).await?;
+    let read = |picture: &[u8]| {
+        let bits = picture[..BARS].iter().enumerate();
+        bits.map(
+            |(bit, level)| if UNCLEAR.contains(level) { None } else { Some(u64::from(*level >= 160) << bit) },
+        )
+        .sum::<Option<u64>>()
+    };
+    let seen = times.zip(pixels.chunks_exact(BARS * 8));
+    Ok(seen.filter_map(|(at, picture)| Some((at, read(picture)? as f64 / 1000.0))).collect())
 }
 
 /// The same in two files.

@@ -9,6 +9,7 @@ use tokio::process::Command;
 use weir_tests::{
     llhls, program,
     publisher::{Ffmpeg, Source},
+    wait,
     world::Plan,
 };
 
@@ -38,6 +39,11 @@ async fn what_works_is_measured_kept_and_shown() -> Result<()> {
     assert_eq!((&x264["works"], x264["runs"].as_array().map(Vec::len)), (&true.into(), Some(2)), "{x264}");
     for element in ["nvcudah264enc", "vah264enc", "qsvh264enc", "v4l2h264enc", "svtav1enc"] {
         assert!(row(&json, element).is_some(), "{element} is tried, too");
+    }
+
+    let parts = json["parts"].as_array().context("no parts")?;
+    for element in ["nvh264dec", "vah265dec", "qsvh264dec", "v4l2h264dec", "cudaconvertscale", "vapostproc"] {
+        assert!(parts.iter().any(|part| part["element"] == element), "{element} is tried, too");
     }
 
     let plan = Plan::open()?.pass_through();
@@ -85,5 +91,46 @@ async fn or_the_source_goes_out_alone_and_it_is_said_why() -> Result<()> {
     let streams = world.media.streams().await?;
     let missing = &streams["items"][0]["missing"];
     assert!(missing.to_string().contains("nvcudah264enc is not installed"), "{missing}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn or_its_publisher_is_ended() -> Result<()> {
+    let settings = "[transcode]\nencoder = \"nvcudah264enc\"\nshortage = \"fail\"";
+    let world = Plan::open()?.small_ladder().media(settings).start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("desk"))?;
+    let log = wait::until("the publisher is ended", SOON, async || {
+        let log = world.media.program.log();
+        Ok(Some(log).filter(|log| log.contains("publisher ended: its rungs cannot be made")))
+    })
+    .await?;
+    assert!(log.contains("nvcudah264enc is not installed"), "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn or_its_largest_rungs_are_left_out_one_after_the_other() -> Result<()> {
+    let settings = "[transcode]\nencoder = \"nvcudah264enc\"\nshortage = \"shed\"";
+    let world = Plan::open()?.small_ladder().media(settings).start().await?;
+    let _publisher = Ffmpeg::publish(&Source::default(), &world.media.publish_url("desk"))?;
+    let playlist = world.media.playlist("desk", SOON).await?;
+    assert_eq!(playlist.matches("RESOLUTION=").count(), 1, "the source goes on: {playlist}");
+    let missing = wait::until("both rungs are missing", SOON, async || {
+        let streams = world.media.streams().await?;
+        let missing = streams["items"][0]["missing"].as_array().cloned().unwrap_or_default();
+        Ok(Some(missing).filter(|missing| missing.len() == 2))
+    })
+    .await?;
+    assert!(
+        missing.iter().all(|rung| rung.to_string().contains("nvcudah264enc is not installed")),
+        "{missing:?}"
+    );
+    // Room that is not used is free again.
+    let shown = world.client.get(&format!("{}/api/v1/encoders", world.media.admin)).await?.text();
+    let shown: Value = serde_json::from_str(&shown)?;
+    assert_eq!(
+        (&shown["devices"][0]["device"], &shown["devices"][0]["given_sessions"]),
+        (&"cuda 0".into(), &0.into())
+    );
     Ok(())
 }

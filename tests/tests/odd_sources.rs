@@ -33,6 +33,7 @@ async fn picture_without_sound_plays() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "soak: twenty seconds without a keyframe, and what comes after"]
 async fn twenty_seconds_without_a_keyframe_neither_end_the_stream_nor_the_others() -> Result<()> {
     let mut world = Plan::open()?.pass_through().start().await?;
     let slow = Source::default().keyframe_every(20);

@@ -12,12 +12,13 @@ use serde_json::Value;
 
 use super::event::{Event, Kind};
 use super::message::{Answer, Request};
+use super::profile::{self, ProfileAnswer, ProfileRequest};
 use super::rules;
 use super::signature::{Headers, Unsigned};
 use super::store::{self, Delivery, Recorded};
 use crate::app::App;
 use crate::clock;
-use crate::http::metrics::{AdmissionLabels, EventLabels};
+use crate::http::metrics::{AdmissionLabels, EventLabels, ProfileLabels};
 use crate::http::problem::Problem;
 use crate::stream::rules::StreamKey;
 use crate::stream::store as keys;
@@ -57,6 +58,11 @@ async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -
                 admit_viewer(&app, &request).await?
             };
             Ok(Json(answer).into_response())
+        }
+        "profile" => {
+            let request = serde_json::from_value(message)
+                .map_err(|_| malformed("A field is missing or has the wrong type."))?;
+            Ok(Json(choose(&app, &request)).into_response())
         }
         _ => record(&app, &delivery, &message).await,
     }
@@ -110,6 +116,19 @@ async fn admit(app: &App, delivery: &Delivery<'_>, request: &Request) -> Result<
         "admission"
     );
     Ok(answer)
+}
+
+/// Changes nothing here, so that one who asks twice is answered twice.
+fn choose(app: &App, request: &ProfileRequest) -> ProfileAnswer {
+    let answer = profile::decide(request, &app.config.publish.ladders);
+    let (result, profile) = match &answer {
+        ProfileAnswer::Named { profile } if *profile == request.profile => ("admitted", profile.as_str()),
+        ProfileAnswer::Named { profile } => ("changed", profile.as_str()),
+        ProfileAnswer::Refused { .. } => ("refused", ""),
+    };
+    app.metrics.profile(&ProfileLabels { result });
+    tracing::info!(result, profile, stream = request.stream, session = request.session, "profile");
+    answer
 }
 
 /// Every stream is public in this release: a viewer is let in where the channel exists.

@@ -3,6 +3,7 @@
 pub mod event;
 pub mod http;
 pub mod message;
+pub mod profile;
 pub mod rules;
 pub mod signature;
 pub mod store;

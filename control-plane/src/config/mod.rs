@@ -1,5 +1,6 @@
 //! The control plane's settings: every key has a default, an unknown key is refused.
 
+mod ladder_rule;
 pub mod load;
 mod values;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use ladder_rule::{LadderRule, Then};
 pub use load::{ConfigError, load};
 pub use values::{HttpUrl, Seconds, SqliteUrl};
 
@@ -95,6 +97,8 @@ pub struct Publish {
     pub fps: u32,
     /// Longest stream, seconds; 0 is without end.
     pub duration_s: u32,
+    /// Other profiles for some sources, asked for once their tracks are known: the first that fits.
+    pub ladders: Vec<LadderRule>,
     /// How long what the media server told is kept, in days.
     pub event_retention_days: u32,
 }
@@ -160,6 +164,7 @@ impl Default for Publish {
             height: 1080,
             fps: 60,
             duration_s: 0,
+            ladders: Vec::new(),
             event_retention_days: 90,
         }
     }

@@ -19,6 +19,13 @@ pub struct AdmissionLabels {
     pub reason: &'static str,
 }
 
+/// Of an answer which profile a source is to have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProfileLabels {
+    /// `admitted`, `changed` or `refused`.
+    pub result: &'static str,
+}
+
 /// Of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EventLabels {
@@ -44,6 +51,7 @@ pub struct HttpLabels {
 pub struct Metrics {
     registry: Registry,
     admissions: Family<AdmissionLabels, Counter>,
+    profiles: Family<ProfileLabels, Counter>,
     events: Family<EventLabels, Counter>,
     requests: Family<HttpLabels, Counter>,
     request_seconds: Histogram,
@@ -56,6 +64,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("weir_control");
         let metrics = Self {
             admissions: Family::default(),
+            profiles: Family::default(),
             events: Family::default(),
             requests: Family::default(),
             request_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 15)),
@@ -67,6 +76,8 @@ impl Default for Metrics {
             "Requests to publish, by result and reason",
             metrics.admissions.clone(),
         );
+        let help = "Questions which profile a source is to have, by result";
+        registry.register("profiles", help, metrics.profiles.clone());
         registry.register("events", "Events told by the media server", metrics.events.clone());
         registry.register("http_requests", "HTTP requests, by route and status", metrics.requests.clone());
         registry.register_with_unit(
@@ -84,6 +95,11 @@ impl Metrics {
     /// Counts an admission.
     pub fn admission(&self, labels: &AdmissionLabels) {
         self.admissions.get_or_create(labels).inc();
+    }
+
+    /// Counts an answer which profile a source is to have.
+    pub fn profile(&self, labels: &ProfileLabels) {
+        self.profiles.get_or_create(labels).inc();
     }
 
     /// Counts an event.

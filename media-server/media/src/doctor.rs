@@ -83,6 +83,7 @@ pub struct Doctor {
     lines: Lines,
     scene: Scene,
     in_band_only: bool,
+    left_out: Vec<String>,
     slope: Option<f64>,
     began: Option<Timestamp>,
     now: Timestamp,
@@ -109,11 +110,17 @@ impl Doctor {
             lines: Lines::default(),
             scene: Scene::default(),
             in_band_only: false,
+            left_out: Vec::new(),
             slope: None,
             began: None,
             now: Timestamp::ZERO,
             ledger: Ledger::default(),
         }
+    }
+
+    /// Rungs that the server leaves out because it cannot encode them in time.
+    pub fn left_out(&mut self, rungs: impl IntoIterator<Item = String>) {
+        self.left_out = rungs.into_iter().collect();
     }
 
     /// What the publisher announces; a later announcement replaces an earlier one.

@@ -8,6 +8,7 @@
 
 mod annexb;
 mod intake;
+mod level;
 mod nal;
 mod record;
 mod sps;
@@ -15,6 +16,7 @@ mod vui;
 
 pub use annexb::{annex_b_nals, from_annex_b};
 pub use intake::{Damages, Intake, Picture};
+pub use level::level_of;
 pub(crate) use nal::widen;
 pub use nal::{Damaged, Nals, ParameterSets, is_idr, kind, nal_kind, nals, parameter_sets};
 pub use record::{Config, config_record, format};

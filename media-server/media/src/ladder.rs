@@ -6,12 +6,17 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod decimator;
+mod foretell;
+mod shape;
 
 pub use decimator::Decimator;
+pub use foretell::foretell;
 
-use crate::h264;
+use std::cmp::Ordering;
+
 use crate::intake::VideoCodec;
 use crate::unit::VideoFormat;
+use shape::{Shape, reduced};
 
 /// The smallest side of a rung, in pixels: encoders refuse less.
 pub const SMALLEST: u32 = 16;
@@ -25,6 +30,59 @@ pub enum RungCodec {
     /// H.264, which every player decodes.
     #[default]
     H264,
+    /// H.265.
+    Hevc,
+    /// AV1.
+    Av1,
+}
+
+impl RungCodec {
+    /// A source that is coded so has what a rung of its size would give.
+    fn is_of(self, source: &str) -> bool {
+        let codec = match self {
+            // Every source that is played has what an H.264 rung of its size is for, unless another codec was wished for.
+            Self::H264 => return true,
+            Self::Hevc => VideoCodec::H265,
+            Self::Av1 => VideoCodec::Av1,
+        };
+        VideoCodec::of(source) == Some(codec)
+    }
+}
+
+/// What encodes a rung.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Encoder {
+    /// What the server has chosen for its streams.
+    #[default]
+    Usual,
+    /// Another one, by name.
+    Named(String),
+    /// Nothing does: no encoder that is there makes this codec.
+    Nothing,
+}
+
+/// How large a rung is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Size {
+    /// As the source.
+    #[default]
+    Source,
+    /// Lines of the picture, for portrait sources its shorter side.
+    Lines(u32),
+    /// The picture fits into so much, its aspect kept.
+    Within(u32, u32),
+}
+
+/// How many frames a second a rung has.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Rate {
+    /// As the source.
+    #[default]
+    Source,
+    /// At most so many.
+    Most(f64),
+    /// One of so many of the source's.
+    Share(u32),
 }
 
 /// The sources that a rung is made for: all bounds that are there must hold.
@@ -59,6 +117,25 @@ pub struct Tuning {
     pub preset: Option<String>,
     /// A quality (x264's CRF, 0 to 51, less is better) in place of a constant bit rate, which is then the most.
     pub crf: Option<u8>,
+    /// Bits a second that are never exceeded, over the buffer.
+    pub max_bitrate: Option<u32>,
+    /// The decoder's buffer, in milliseconds of the greatest rate.
+    pub buffer_ms: Option<u32>,
+    /// The codec's profile.
+    pub profile: Option<String>,
+    /// What the pictures are like, in the encoder's own words.
+    pub tune: Option<String>,
+    /// Pictures in a row that may refer to later ones.
+    pub b_frames: u8,
+    /// Frames that the encoder looks ahead; as many is the rung late.
+    pub lookahead: u16,
+}
+
+impl Tuning {
+    /// No frame waits for a later one.
+    pub fn is_immediate(&self) -> bool {
+        self.b_frames == 0 && self.lookahead == 0
+    }
 }
 
 /// One rung as the operator wishes it.
@@ -66,16 +143,18 @@ pub struct Tuning {
 pub struct RungWish {
     /// Name in playlists and addresses; unique within a profile.
     pub name: String,
-    /// Lines of the picture, for portrait sources the shorter side; 0 for the source's.
-    pub height: u32,
-    /// Frames a second at most; `None` or 0 for the source's.
-    pub fps: Option<f64>,
+    /// How large it is, never larger than the source.
+    pub size: Size,
+    /// Frames a second.
+    pub rate: Rate,
     /// Bits a second.
     pub video_bitrate: u32,
     /// Bits a second.
     pub audio_bitrate: u32,
     /// What it is encoded as.
     pub codec: RungCodec,
+    /// What encodes it.
+    pub encoder: Encoder,
     /// For which sources.
     pub when: When,
     /// How.
@@ -111,8 +190,22 @@ pub struct Rung {
     pub audio_bitrate: u32,
     /// What it is encoded as.
     pub codec: RungCodec,
+    /// What encodes it, where that is not what the server has chosen.
+    pub encoder: Option<String>,
     /// How.
     pub tuning: Tuning,
+}
+
+impl Rung {
+    /// Bits a second that players are told of at first: its greatest rate, and more where its buffer lets bits come more
+    /// than a second at a time.
+    pub fn declared_bitrate(&self) -> u32 {
+        let most = self.tuning.max_bitrate.unwrap_or(0).max(self.video_bitrate);
+        let buffer = self.tuning.buffer_ms.unwrap_or(0).max(1000);
+        // They are told of half as much again, which is the most that a second's buffer adds to two seconds.
+        let declared = u64::from(most).saturating_mul(u64::from(buffer).saturating_add(2000)) / 3000;
+        u32::try_from(declared).unwrap_or(u32::MAX)
+    }
 }
 
 /// Why a wish is not made.
@@ -130,6 +223,11 @@ pub enum Dropped {
     /// Another wish gives the same size and frame rate with more bits.
     #[error("the same size and frame rate as another rung that has more bits")]
     Duplicate,
+    /// Nothing encodes its codec.
+    #[error(
+        "no encoder of this machine makes its codec for live pictures: `media-server encoders` shows those that were tried"
+    )]
+    NoEncoder,
     /// The name is taken by another wish.
     #[error("its name is taken by another rung")]
     NameTaken,
@@ -146,78 +244,6 @@ pub struct Ladder {
     pub dropped: Vec<(String, Dropped)>,
 }
 
-/// Why a profile cannot be used. Found before a stream needs it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProfileError {
-    /// Neither rungs nor pass-through.
-    #[error("the ladder has no rung: add one, or set passthrough = true")]
-    Empty,
-    /// Two rungs of one name.
-    #[error("two rungs are named {0:?}: give each a name of its own")]
-    DuplicateName(String),
-    /// A name that cannot be part of an address.
-    #[error("rung name {0:?} cannot be part of an address: use 1 to 32 of a-z, A-Z, 0-9, - and _")]
-    Name(String),
-    /// A number out of its range.
-    #[error("rung {name:?}: {field} is {value}, expected {expected}")]
-    OutOfRange {
-        /// The rung.
-        name: String,
-        /// The field at fault.
-        field: &'static str,
-        /// What it is.
-        value: String,
-        /// What would be right.
-        expected: &'static str,
-    },
-}
-
-impl Profile {
-    /// Checks names and numbers.
-    pub fn validate(&self) -> Result<(), ProfileError> {
-        if self.rungs.is_empty() && !self.passthrough {
-            return Err(ProfileError::Empty);
-        }
-        for (index, wish) in self.rungs.iter().enumerate() {
-            wish.validate()?;
-            if self.rungs.iter().take(index).any(|before| before.name == wish.name) {
-                return Err(ProfileError::DuplicateName(wish.name.clone()));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl RungWish {
-    fn validate(&self) -> Result<(), ProfileError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if self.name.is_empty() || self.name.len() > 32 || !self.name.chars().all(plain) {
-            return Err(ProfileError::Name(self.name.clone()));
-        }
-        let wrong = |field, value: String, expected| ProfileError::OutOfRange {
-            name: self.name.clone(),
-            field,
-            value,
-            expected,
-        };
-        if self.height != 0 && !(64..=8640).contains(&self.height) {
-            return Err(wrong("height", self.height.to_string(), "64 to 8640, or 0 for the source's"));
-        }
-        if let Some(fps) = self.fps.filter(|fps| *fps != 0.0 && !(1.0..=240.0).contains(fps)) {
-            return Err(wrong("fps", fps.to_string(), "1 to 240, or 0 for the source's"));
-        }
-        if !(50_000..=200_000_000).contains(&self.video_bitrate) {
-            let expected = "50000 to 200000000 bits a second";
-            return Err(wrong("video_bitrate", self.video_bitrate.to_string(), expected));
-        }
-        if !(16_000..=640_000).contains(&self.audio_bitrate) {
-            let expected = "16000 to 640000 bits a second";
-            return Err(wrong("audio_bitrate", self.audio_bitrate.to_string(), expected));
-        }
-        Ok(())
-    }
-}
-
 /// Makes a ladder for a source. `fps` is the measured frame rate, which wins over the format's.
 ///
 /// With pass-through, rungs lie strictly below the source. Without, a rung of the source's size is kept, and if no
@@ -229,40 +255,41 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
     let passthrough = profile.passthrough && played;
     let mut ladder = Ladder { passthrough, ..Ladder::default() };
     let mut wishes: Vec<&RungWish> = Vec::with_capacity(profile.rungs.len());
-    let shape = shape(source);
-    let short = shape.0.min(shape.1);
+    let shape = Shape::of(source);
     for wish in &profile.rungs {
-        if !wish.when.holds(short, fps) {
+        if !wish.when.holds(shape.lines(), fps) {
             ladder.dropped.push((wish.name.clone(), Dropped::Unwanted));
+        } else if wish.encoder == Encoder::Nothing {
+            ladder.dropped.push((wish.name.clone(), Dropped::NoEncoder));
         } else if wishes.iter().any(|taken| taken.name == wish.name) {
             ladder.dropped.push((wish.name.clone(), Dropped::NameTaken));
         } else {
             wishes.push(wish);
         }
     }
-    let lines = |wish: &RungWish| if wish.height == 0 { short } else { wish.height };
     for wish in &wishes {
-        let reason = match lines(wish).cmp(&short) {
-            std::cmp::Ordering::Greater => Dropped::Upscaled,
-            std::cmp::Ordering::Equal if passthrough => Dropped::SameAsSource,
+        let reason = match shape.compare(wish.size) {
+            Ordering::Greater => Dropped::Upscaled,
+            Ordering::Equal if passthrough && wish.codec.is_of(&source.codec) => Dropped::SameAsSource,
             _ => {
-                ladder.rungs.push(rung(shape, fps, wish, lines(wish)));
+                ladder.rungs.push(rung(shape, fps, wish, wish.size));
                 continue;
             }
         };
         ladder.dropped.push((wish.name.clone(), reason));
     }
-    if profile.passthrough && !played && !wishes.iter().any(|wish| lines(wish) == short) {
-        ladder.rungs.push(rung(shape, fps, &full(source), short));
+    let is_whole = |wish: &&RungWish| shape.compare(wish.size) == Ordering::Equal;
+    if profile.passthrough && !played && !wishes.iter().any(is_whole) {
+        ladder.rungs.push(rung(shape, fps, &full(source), Size::Source));
     }
-    let lowest = wishes.iter().min_by_key(|wish| (lines(wish), wish.video_bitrate));
+    let lowest = wishes.iter().min_by_key(|wish| (shape.asked(wish.size), wish.video_bitrate));
     if let Some(lowest) = lowest.filter(|_| ladder.rungs.is_empty() && !passthrough) {
         ladder.dropped.retain(|(name, _)| *name != lowest.name);
-        ladder.rungs.push(rung(shape, fps, lowest, short));
+        ladder.rungs.push(rung(shape, fps, lowest, Size::Source));
     }
     // Conditions may leave nothing over: a stream always has a rung.
     if ladder.rungs.is_empty() && !passthrough && !profile.rungs.is_empty() {
-        ladder.rungs.push(rung(shape, fps, &full(source), short));
+        ladder.rungs.push(rung(shape, fps, &full(source), Size::Source));
     }
     ladder.rungs.sort_by_key(|rung| std::cmp::Reverse((pixels(rung), rung.video_bitrate)));
     drop_duplicates(&mut ladder);
@@ -272,26 +299,13 @@ pub fn plan(source: &VideoFormat, fps: Option<(u32, u32)>, profile: &Profile) ->
 /// The rung [`FULL`] of a source: of its size and rate.
 pub fn like(source: &VideoFormat) -> Rung {
     let fps = source.frame_rate.filter(|(numerator, denominator)| *numerator > 0 && *denominator > 0);
-    let shape = shape(source);
-    rung(shape, fps, &full(source), shape.0.min(shape.1))
+    rung(Shape::of(source), fps, &full(source), Size::Source)
 }
 
 /// The size of a picture of a source that has so many lines at most.
 pub fn fit(source: &VideoFormat, lines: u32) -> (u32, u32) {
-    let shape = shape(source);
-    size(shape, lines.min(shape.0.min(shape.1)))
-}
-
-/// How wide and high a source is shown: its lines, and as many square pixels as its own make (ITU-T H.264 E.2.1), where it
-/// is H.264 that says so.
-fn shape(source: &VideoFormat) -> (u32, u32) {
-    let told = source.codec.starts_with("avc").then(|| h264::Config::parse(&source.config).ok()?.sps().ok());
-    let (wide, high) = told.flatten().and_then(|sps| sps.sample_aspect).unwrap_or((1, 1));
-    let width = u64::from(source.width).saturating_mul(u64::from(wide)).checked_div(high.into()).unwrap_or(0);
-    // An aspect beyond reason is none.
-    let sane = wide <= high.saturating_mul(4) && high <= wide.saturating_mul(4) && width > 0;
-    let width = u32::try_from(width).unwrap_or(source.width);
-    (if sane { width } else { source.width }, source.height)
+    let shape = Shape::of(source);
+    shape.size(Size::Lines(lines.min(shape.lines())))
 }
 
 /// What stands for a source that cannot be passed through.
@@ -299,11 +313,12 @@ fn full(source: &VideoFormat) -> RungWish {
     let pixels = u64::from(source.width).saturating_mul(u64::from(source.height));
     RungWish {
         name: FULL.to_owned(),
-        height: 0,
-        fps: None,
+        size: Size::Source,
+        rate: Rate::Source,
         video_bitrate: u32::try_from(pixels.saturating_mul(3)).unwrap_or(u32::MAX).clamp(800_000, 8_000_000),
         audio_bitrate: 128_000,
         codec: RungCodec::default(),
+        encoder: Encoder::default(),
         when: When::default(),
         tuning: Tuning::default(),
     }
@@ -313,13 +328,14 @@ fn pixels(rung: &Rung) -> u64 {
     u64::from(rung.width).saturating_mul(u64::from(rung.height))
 }
 
-/// Two rungs of one size and rate are kept only where their bits differ by a quarter or more: otherwise a player
+/// Two rungs of one size, rate and codec are kept only where their bits differ by a quarter or more: otherwise a player
 /// has nothing to choose. `ladder.rungs` is sorted, more bits first.
 fn drop_duplicates(ladder: &mut Ladder) {
     let mut kept: Vec<Rung> = Vec::with_capacity(ladder.rungs.len());
     for rung in ladder.rungs.drain(..) {
         let same = |other: &Rung| {
             (other.width, other.height, other.every) == (rung.width, rung.height, rung.every)
+                && other.codec == rung.codec
                 && u64::from(rung.video_bitrate).saturating_mul(5)
                     > u64::from(other.video_bitrate).saturating_mul(4)
         };
@@ -332,9 +348,9 @@ fn drop_duplicates(ladder: &mut Ladder) {
     ladder.rungs = kept;
 }
 
-fn rung(shape: (u32, u32), fps: Option<(u32, u32)>, wish: &RungWish, lines: u32) -> Rung {
-    let (width, height) = size(shape, lines);
-    let every = every(fps, wish.fps);
+fn rung(shape: Shape, fps: Option<(u32, u32)>, wish: &RungWish, size: Size) -> Rung {
+    let (width, height) = shape.size(size);
+    let every = every(fps, wish.rate);
     Rung {
         name: wish.name.clone(),
         width,
@@ -344,49 +360,26 @@ fn rung(shape: (u32, u32), fps: Option<(u32, u32)>, wish: &RungWish, lines: u32)
         video_bitrate: wish.video_bitrate,
         audio_bitrate: wish.audio_bitrate,
         codec: wish.codec,
+        encoder: match &wish.encoder {
+            Encoder::Named(name) => Some(name.clone()),
+            Encoder::Usual | Encoder::Nothing => None,
+        },
         tuning: wish.tuning.clone(),
     }
 }
 
-/// A shape like that, with `lines` on its shorter side, both sides even and not larger than the source's (but for
-/// sources below [`SMALLEST`]).
-fn size((width, height): (u32, u32), lines: u32) -> (u32, u32) {
-    let portrait = width < height;
-    let (short, long) = (width.min(height), width.max(height));
-    let even = |side: u64, limit: u32| {
-        let nearest = (side.saturating_add(1) / 2).saturating_mul(2);
-        let limit = u64::from(limit & !1);
-        u32::try_from(nearest.min(limit)).unwrap_or(limit as u32).max(SMALLEST)
-    };
-    // Rounded to the nearest even number: the nearest multiple of two is twice the nearest half.
-    let scaled = u64::from(lines).saturating_mul(u64::from(long));
-    let twice = u64::from(short).saturating_mul(2).max(1);
-    let half = scaled.saturating_add(u64::from(short)).checked_div(twice).unwrap_or(0);
-    let (short, long) = (even(u64::from(lines) & !1, short), even(half.saturating_mul(2), long));
-    if portrait { (short, long) } else { (long, short) }
-}
-
-/// The smallest whole number by which the source's rate must be divided to stay within the wish.
-fn every(fps: Option<(u32, u32)>, wish: Option<f64>) -> u32 {
-    let (Some((numerator, denominator)), Some(wish)) = (fps, wish.filter(|wish| *wish > 0.0)) else {
-        return 1;
-    };
-    let source = f64::from(numerator) / f64::from(denominator);
-    // 29.97 is within a wish of 29.9 to 30: rates are named roughly.
-    let ratio = source / (wish * 1.005);
-    if ratio.is_finite() { (ratio.ceil() as u32).clamp(1, 240) } else { 1 }
-}
-
-fn reduced(numerator: u32, denominator: u32, every: u32) -> (u32, u32) {
-    let (mut a, mut b) = (u64::from(numerator), u64::from(denominator).saturating_mul(u64::from(every)));
-    let divided = (a, b);
-    while let Some(rest) = a.checked_rem(b) {
-        (a, b) = (b, rest);
-    }
-    let lowest = |value: u64| value.checked_div(a).and_then(|v| u32::try_from(v).ok());
-    match (lowest(divided.0), lowest(divided.1)) {
-        (Some(numerator), Some(denominator)) => (numerator, denominator),
-        _ => (numerator, denominator),
+/// The smallest whole number by which the source's rate must be divided to stay within the wish. Where the source's rate is
+/// not known all is kept: frames left out by guess would be seen.
+fn every(fps: Option<(u32, u32)>, wish: Rate) -> u32 {
+    match (fps, wish) {
+        (Some((numerator, denominator)), Rate::Most(most)) if most > 0.0 => {
+            let source = f64::from(numerator) / f64::from(denominator);
+            // 29.97 is within a wish of 29.9 to 30: rates are named roughly.
+            let ratio = source / (most * 1.005);
+            if ratio.is_finite() { (ratio.ceil() as u32).clamp(1, 240) } else { 1 }
+        }
+        (Some(_), Rate::Share(one_of)) => one_of.clamp(1, 240),
+        _ => 1,
     }
 }
 

@@ -20,6 +20,10 @@ const STRANGE: i64 = RATE as i64 / 2;
 /// Reports further apart than this say nothing of how two tracks lie: a new count may have begun between them.
 const TOGETHER: i64 = 5 * RATE as i64 / 2;
 
+/// So long reports are waited for.
+const A_WHILE: i64 = RATE as i64;
+/// As near as this, reports and what arrived say the same.
+const NEAR: i64 = RATE as i64 * 25 / 1000;
 /// As far as this, what arrived together may be apart by accident.
 const ABOUT: i64 = RATE as i64 * 60 / 1000;
 
@@ -39,6 +43,11 @@ struct Side {
     reported: Option<(u64, u64)>,
     /// The newest timestamp, with its wraps unrolled.
     newest: Option<u64>,
+    /// When its first unit arrived.
+    began: Option<u64>,
+    /// By how much the unit that was the least time on its way was sooner than the first: a large first picture of an
+    /// encoder that begins takes longer than those that follow.
+    sooner: i64,
 }
 
 /// See the module.
@@ -54,12 +63,14 @@ pub struct RtpClock {
     told: bool,
     /// A strange move of the sound that was not believed.
     strange: Option<i64>,
+    /// What arrived after the first units has said how the tracks lie to one another.
+    compared: bool,
 }
 
 impl Side {
     fn new(rate: u32) -> Self {
         let scale = u64::from(RATE.checked_div(rate).unwrap_or(1));
-        Self { scale, shift: None, wall: None, reported: None, newest: None }
+        Self { scale, shift: None, wall: None, reported: None, newest: None, began: None, sooner: 0 }
     }
 
     fn scaled(&self, timestamp: u64) -> u64 {
@@ -97,7 +108,15 @@ fn apart(one: u64, other: u64) -> i64 {
 impl Default for RtpClock {
     fn default() -> Self {
         let (video, audio) = (Side::new(90_000), Side::new(48_000));
-        Self { video, audio, layers: [video; MOST_LAYERS], source: 0, told: false, strange: None }
+        Self {
+            video,
+            audio,
+            layers: [video; MOST_LAYERS],
+            source: 0,
+            told: false,
+            strange: None,
+            compared: false,
+        }
     }
 }
 
@@ -119,10 +138,35 @@ impl RtpClock {
         side.newest = Some(timestamp);
         let scaled = side.scaled(timestamp);
         let arrived = arrival.since_zero().ticks(RATE).cast_unsigned();
-        let shift = *side.shift.get_or_insert(arrived.wrapping_sub(scaled));
+        side.began.get_or_insert(arrived);
+        let now = arrived.wrapping_sub(scaled);
+        let shift = *side.shift.get_or_insert(now);
+        side.sooner = side.sooner.max(shift.wrapping_sub(now).cast_signed());
         let raw = scaled.wrapping_add(shift);
+        self.compare(arrived);
         self.settle();
         raw
+    }
+
+    /// Where no report has come for a while, the sound moves to where the units that were the least time on their way say that
+    /// it belongs: reports may be seconds apart.
+    fn compare(&mut self, now: u64) {
+        let (Some(video), Some(audio), Some(shift)) = (self.video.began, self.audio.began, self.audio.shift)
+        else {
+            return;
+        };
+        let both = now.wrapping_sub(video).cast_signed().min(now.wrapping_sub(audio).cast_signed());
+        if self.told || self.compared || both < A_WHILE {
+            return;
+        }
+        self.compared = true;
+        let by = self.video.sooner.saturating_sub(self.audio.sooner);
+        // Timestamps that leap within the first second say nothing of when anything left.
+        if by.saturating_abs() > APART {
+            return;
+        }
+        self.audio.shift = Some(shift.wrapping_add_signed(by));
+        self.audio.sooner = self.video.sooner;
     }
 
     /// A sender report of a track: `timestamp`, as RTP has it, and the sender's wall clock at that moment, since any origin.
@@ -183,6 +227,8 @@ impl RtpClock {
         if let Some(before) = self.layers.get_mut(self.source) {
             *before = self.video;
         }
+        // Of this one's way here nothing is known.
+        self.compared |= self.video.shift.is_some();
         (self.video, self.source) = (side, layer);
         true
     }
@@ -207,16 +253,22 @@ impl RtpClock {
                 return;
             }
         }
-        // The first report is believed by half where it says about what arrived: a busy sender's is some tens of
-        // milliseconds off.
-        let share = match (self.told, off.saturating_abs() <= ABOUT) {
-            (true, _) => SHARE,
-            (false, true) => 2,
-            (false, false) => 1,
-        };
-        let step = off.checked_div(share).unwrap_or(0);
+        let step = if self.told { off.checked_div(SHARE).unwrap_or(0) } else { self.first_step(off) };
         (self.told, self.strange) = (true, None);
         self.audio.shift = Some(audio.wrapping_add_signed(step));
+    }
+
+    /// By how much the sound moves with the first reports, which say `off`. They are believed where they say what arrived,
+    /// and where that can be no accident; between the two lies the truth somewhere in the middle: a busy sender's reports
+    /// are some tens of milliseconds off.
+    fn first_step(&self, off: i64) -> i64 {
+        let arrived = self.video.sooner.saturating_sub(self.audio.sooner);
+        let between = off.saturating_sub(arrived);
+        if (NEAR..=ABOUT).contains(&between.saturating_abs()) {
+            off.saturating_sub(between.checked_div(2).unwrap_or(0))
+        } else {
+            off
+        }
     }
 }
 
@@ -259,6 +311,42 @@ mod tests {
         assert_eq!(clock.raw(Kind::Audio, 96_000, at(0)).wrapping_sub(audio), SECOND / 1000);
         clock.report(Kind::Audio, 96_000, Span::from_millis(0));
         assert_eq!(clock.raw(Kind::Audio, 96_000, at(0)).wrapping_sub(audio), SECOND / 1000);
+    }
+
+    /// After a first picture that took `first` ms and others that took 10 as all sound did, reports by which the sound is to
+    /// move by `says` ms: how far it does.
+    fn moved(first: i64, says: i64) -> i64 {
+        let mut clock = RtpClock::default();
+        for n in 0..30_u32 {
+            let took = if n == 0 { first } else { 10 };
+            clock.raw(Kind::Video, u64::from(n) * 3_000, at(i64::from(n) * 100 / 3 + took));
+            clock.raw(Kind::Audio, u64::from(n) * 1_600, at(i64::from(n) * 100 / 3 + 10));
+        }
+        let before = clock.raw(Kind::Audio, 43_200, at(910));
+        clock.report(Kind::Video, 90_000, Span::from_millis(1_000_000));
+        clock.report(Kind::Audio, 48_000, Span::from_millis(1_000_000 + says - (first - 10)));
+        let after = clock.raw(Kind::Audio, 43_200, at(910));
+        after.wrapping_sub(before).cast_signed() * 1_000 / RATE as i64
+    }
+
+    #[test]
+    fn the_first_reports_are_believed_where_they_say_what_arrived_and_half_where_they_do_not() {
+        for (first, says, so) in [(60, 50, 50), (60, 35, 35), (60, 10, 30), (10, 40, 20), (10, 200, 200)] {
+            assert_eq!(moved(first, says), so, "{first} ms, {says} ms");
+        }
+    }
+
+    #[test]
+    fn where_no_reports_come_what_arrived_soonest_belongs_together() {
+        let mut clock = RtpClock::default();
+        let mut apart = Vec::new();
+        for n in 0..90_u32 {
+            let took = if n == 0 { 60 } else { 10 };
+            let video = clock.raw(Kind::Video, u64::from(n) * 3_000, at(i64::from(n) * 100 / 3 + took));
+            let audio = clock.raw(Kind::Audio, u64::from(n) * 1_600, at(i64::from(n) * 100 / 3 + 10));
+            apart.push(video.wrapping_sub(audio).cast_signed() * 1_000 / RATE as i64);
+        }
+        assert_eq!((apart[0], apart[29], apart[35], apart[89]), (50, 50, 0, 0));
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl AudioSplice {
         self.end
     }
 
+    /// What follows begins there, whatever was emitted.
+    pub fn begin(&mut self, at: Timestamp) {
+        self.end = Some(at);
+    }
+
     /// Places the next frame. None: most of it lies before what was emitted.
     pub fn place(&mut self, unit: AccessUnit) -> Option<AccessUnit> {
         if self.end.is_some_and(|end| unit.pts + unit.duration.half() < end) {

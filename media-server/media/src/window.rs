@@ -79,6 +79,12 @@ impl Window {
         }
     }
 
+    /// The same, with another number of discontinuities from then on.
+    pub fn begin_anew(&mut self, discontinuities: u64) {
+        self.clear();
+        self.discontinuities = discontinuities;
+    }
+
     /// The listed segments, oldest first.
     pub fn listed(&self) -> Vec<Arc<Segment>> {
         self.segments.iter().cloned().collect()

@@ -39,6 +39,9 @@ struct Stream {
     video: Option<Video>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audio: Option<Audio>,
+    /// Which ladder is made of it; none before that is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ladder: Option<Ladder>,
     renditions: Vec<RenditionState>,
     /// Wished rungs that are not there, and why.
     missing: Vec<Missing>,
@@ -131,6 +134,15 @@ struct RenditionState {
 }
 
 #[derive(Serialize)]
+struct Ladder {
+    /// Its name in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
+    /// `admitted`, `hook` or `fallback:…`.
+    from: &'static str,
+}
+
+#[derive(Serialize)]
 struct Missing {
     rung: String,
     reason: String,
@@ -142,6 +154,8 @@ struct Worker {
     pid: Option<u32>,
     restarts: u64,
     dropped: u64,
+    /// Media time between the source's newest picture and the slowest rung's.
+    behind_ms: i64,
 }
 
 #[derive(Serialize)]
@@ -257,13 +271,22 @@ fn describe(handle: &StreamHandle) -> Stream {
             sample_rate: a.sample_rate,
             channels: a.channels,
         }),
+        ladder: snapshot
+            .ladder
+            .as_ref()
+            .map(|ladder| Ladder { profile: ladder.profile.clone(), from: ladder.by.name() }),
         renditions: snapshot.renditions().map(rendition).collect(),
         missing: snapshot
             .missing
             .iter()
             .map(|(rung, reason)| Missing { rung: rung.clone(), reason: reason.clone() })
             .collect(),
-        worker: snapshot.worker().map(|w| Worker { pid: w.pid, restarts: w.restarts, dropped: w.dropped }),
+        worker: snapshot.worker().map(|w| Worker {
+            pid: w.pid,
+            restarts: w.restarts,
+            dropped: w.dropped,
+            behind_ms: w.behind.millis(),
+        }),
         pushes: handle.pushes().iter().map(|state| push(state)).collect(),
         counters: Counters {
             bytes: read(&counters.bytes),

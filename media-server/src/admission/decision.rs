@@ -6,9 +6,8 @@ use serde::Deserialize;
 
 use super::call::CallError;
 use super::name::is_stream_name;
+use super::text::plain;
 
-/// Longest reason or message taken over, in bytes.
-const LONGEST_TEXT: usize = 300;
 /// Most push targets of one stream.
 const MOST_PUSHES: usize = 16;
 
@@ -179,16 +178,11 @@ pub(super) fn read(body: &[u8]) -> Result<Decision, Malformed> {
     }))
 }
 
-/// Text that can go into a log line and a protocol's status: one line, bounded.
-fn plain(text: &str) -> String {
-    let cut = text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default();
-    cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::text::LONGEST;
     use super::*;
 
     #[test]
@@ -267,7 +261,7 @@ mod tests {
             panic!("not denied")
         };
         assert_eq!(reason, "denied");
-        assert!(message.starts_with("a  b") && message.len() <= LONGEST_TEXT, "{message}");
+        assert!(message.starts_with("a  b") && message.len() <= LONGEST, "{message}");
     }
 
     proptest! {

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::call::{CallError, Caller, Endpoint};
 use super::decision::{self, Decision, Grant, Hidden};
 use super::name::is_stream_name;
+use super::profile::{HookSettings, ProfileHook};
 use super::request::PublishRequest;
 
 /// Who decides.
@@ -53,6 +54,8 @@ pub struct Settings {
     pub mode: Mode,
     /// This machine's name in questions.
     pub node: String,
+    /// Who is asked about ladders, if anybody is.
+    pub profile_hook: Option<HookSettings>,
 }
 
 /// Why admission cannot be as its settings say.
@@ -76,6 +79,7 @@ pub struct Admission {
 struct Inner {
     mode: InnerMode,
     node: String,
+    profile_hook: Option<HookSettings>,
 }
 
 enum InnerMode {
@@ -124,6 +128,13 @@ impl Admission {
                 }
             },
         }
+    }
+
+    /// Who is asked which ladder a source is to have, by the settings of this moment.
+    pub fn profile_hook(&self) -> Option<ProfileHook> {
+        let inner = self.settings.load();
+        let settings = inner.profile_hook.clone()?;
+        Some(ProfileHook { settings, node: inner.node.clone(), caller: self.caller.clone() })
     }
 
     async fn ask(
@@ -180,7 +191,7 @@ impl Settings {
                 InnerMode::Static(listed.collect::<Result<_, _>>()?)
             }
         };
-        Ok(Inner { mode, node: self.node })
+        Ok(Inner { mode, node: self.node, profile_hook: self.profile_hook })
     }
 }
 
@@ -204,7 +215,7 @@ mod tests {
     }
 
     fn gate(mode: Mode) -> Admission {
-        Admission::new(Settings { mode, node: "origin-1".into() }).unwrap()
+        Admission::new(Settings { mode, node: "origin-1".into(), profile_hook: None }).unwrap()
     }
 
     fn allow() -> Reply {
@@ -242,7 +253,8 @@ mod tests {
         for wrong in ["", "k-on", "k-one ", "ada", "K-ONE"] {
             assert_eq!(outcome(&gate, wrong).await, Err("unknown-key".into()));
         }
-        let bad = Settings { mode: Mode::Static(vec![key("k", "a b")]), node: String::new() };
+        let bad =
+            Settings { mode: Mode::Static(vec![key("k", "a b")]), node: String::new(), profile_hook: None };
         assert!(gate.set(bad).is_err());
         assert_eq!(outcome(&gate, "k-one").await, Ok("ada".into()), "the old settings stay");
     }
@@ -315,7 +327,8 @@ mod tests {
     async fn other_settings_count_for_the_next_question() {
         let gate = gate(Mode::Open { profile: "default".into() });
         assert_eq!(outcome(&gate.clone(), "ada").await, Ok("ada".into()));
-        gate.set(Settings { mode: Mode::Static(Vec::new()), node: String::new() }).unwrap();
+        let other = Settings { mode: Mode::Static(Vec::new()), node: String::new(), profile_hook: None };
+        gate.set(other).unwrap();
         assert_eq!(outcome(&gate, "ada").await, Err("unknown-key".into()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ladder::Fps;
 use super::types::Config;
 
 /// Section, key, what it does, and when a change of it takes effect.
@@ -135,6 +136,32 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         PUBLISH,
     ),
     (
+        "profile_hook",
+        "enabled",
+        "Once a publisher's tracks are known, the control plane is asked which ladder they are to have.",
+        PUBLISH,
+    ),
+    (
+        "profile_hook",
+        "url",
+        "Where it is asked; `\"\"` means `url` of `[admission]`. Signed in the same way.",
+        PUBLISH,
+    ),
+    ("profile_hook", "timeout_ms", "How long it may take.", PUBLISH),
+    (
+        "profile_hook",
+        "unanswered",
+        "Where there is no connection, or no answer in time: `use-admitted` (the profile that admission named), `source-only` (nothing is encoded), `refuse` (the publisher is ended, and told why).",
+        PUBLISH,
+    ),
+    ("profile_hook", "refused", "Where the answer is no: the same three.", PUBLISH),
+    (
+        "profile_hook",
+        "unusable",
+        "Where the answer is none (no JSON, no profile of that name, a ladder that this file could not have): the same three.",
+        PUBLISH,
+    ),
+    (
         "publish",
         "policy",
         "What a newcomer meets while the publisher with its key sends: `reject`, or `takeover`. One that is silent (`hls.silence_ms`) always gives way.",
@@ -237,14 +264,26 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         "transcode",
         "encoder",
-        "What encodes: GStreamer's element of H.264 as `media-server encoders` lists them (`x264enc`, `vah264enc`, `nvcudah264enc`, …), or `auto`: the first of the machine's devices that was measured to work at twice 1080p30, else x264.",
+        "What encodes: GStreamer's element of H.264 as `media-server encoders` lists them (`x264enc`, `vah264enc`, `nvcudah264enc`, …), or `auto`: for each stream the device with the most room, of those that were measured to work at twice 1080p30, else x264.",
         RESTART,
     ),
     (
         "transcode",
         "shortage",
-        "Where that encoder cannot begin (it is not there, or the device has no session left): `cpu`, x264 makes the stream's rungs; `passthrough`, the stream has none, and the API says why.",
+        "Where no device has room for a stream's rungs, or an encoder says no: `cpu`, x264 makes them; `shed`, the largest are left out until the others fit; `passthrough`, the stream has none; `fail`, its publisher is ended. The API names the rungs that are missing, and why.",
         RESTART,
+    ),
+    (
+        "transcode",
+        "encode",
+        "`always`: every rung is made as long as its stream is live. `on-demand`: a rung is made while somebody watches it; it is listed all the same, and whoever asks for it waits some tenths of a second where no other rung of the stream is made, else for the next segment. A stream that nobody watches has no worker.",
+        RUN,
+    ),
+    (
+        "transcode",
+        "park_after_ms",
+        "With `on-demand`: how long nobody must have asked for a rung before it is no longer made, in milliseconds.",
+        RUN,
     ),
 ];
 
@@ -293,13 +332,13 @@ pub fn sample() -> String {
             put_line(
                 &mut out,
                 format_args!(
-                    "  {{ name = \"{}\", height = {}, fps = {:?}, video_bitrate = \"{}k\", audio_bitrate = \"{}k\", codec = \"{}\" }},",
+                    "  {{ name = \"{}\", height = {}, fps = {}, video_bitrate = \"{}k\", audio_bitrate = \"{}k\", codec = \"{}\" }},",
                     rung.name,
                     rung.height,
-                    rung.fps,
+                    rate(rung.fps),
                     rung.video_bitrate.0 / 1000,
                     rung.audio_bitrate.0 / 1000,
-                    rung.codec
+                    rung.codec.name()
                 ),
             );
         }
@@ -337,12 +376,19 @@ pub fn reference() -> String {
          | `passthrough` | `true` | the publisher's own video is the top rung |\n\
          | `rungs[].name` | | its folder in addresses |\n\
          | `rungs[].height` | `0` | the picture's short side in pixels; 0 keeps the source's |\n\
-         | `rungs[].fps` | `0` | frames a second at most (the source's rate divided by a whole number); 0 keeps the source's |\n\
+         | `rungs[].size` | | in place of `height` a frame that the picture fits into, its aspect kept: `\"1280x720\"` |\n\
+         | `rungs[].fps` | `0` | frames a second at most (the source's rate divided by a whole number); 0 keeps the source's; `\"1/2\"` is every second frame of the source's |\n\
          | `rungs[].video_bitrate` | | bits a second: `2800000`, `\"2800k\"`, `\"2.8M\"` |\n\
+         | `rungs[].max_bitrate` | | bits a second that are never exceeded over the buffer, for a rate that varies below them; x264 varies with `crf` alone |\n\
+         | `rungs[].buffer_ms` | `1000` | the decoder's buffer (VBV), in milliseconds of the greatest rate: longer is a steadier picture and a less steady rate |\n\
          | `rungs[].audio_bitrate` | `128000` | bits a second of audio that has to be encoded; AAC is passed through, so nothing is encoded from RTMP |\n\
-         | `rungs[].codec` | `\"h264\"` | the only one for now |\n\
-         | `rungs[].preset` | `[transcode] preset` | x264's speed preset of this rung |\n\
-         | `rungs[].crf` | | a quality (x264's CRF, 0 to 51, less is better) in place of a constant bit rate; `video_bitrate` is then the most. x264 alone: other encoders keep the bit rate |\n\
+         | `rungs[].codec` | `\"h264\"` | `h264`, `hevc` or `av1`; where no encoder of this machine makes it, the rung is missing and the API says why |\n\
+         | `rungs[].profile` | | `baseline`, `main` or `high` of H.264 (x264 makes `high` by itself); `main` of the others |\n\
+         | `rungs[].preset` | `[transcode] preset` | x264's speed preset of this rung; other encoders are told what comes near it |\n\
+         | `rungs[].tune` | | what the pictures are like: `film`, `animation`, `grain`, `stillimage`, `fastdecode` of x264; `animation`, `grain`, `fastdecode` of x265 |\n\
+         | `rungs[].crf` | | a quality (0 to 51, less is better) in place of a constant bit rate; `max_bitrate`, else `video_bitrate`, is then the most. x264 and x265: other encoders keep the bit rate |\n\
+         | `rungs[].b_frames` | `0` | pictures in a row that may refer to later ones, 0 to 8: fewer bits, some frames of delay, and not for viewers by WebRTC |\n\
+         | `rungs[].lookahead` | `0` | frames that the encoder looks ahead, 0 to 60: better use of the bits, and the rung is as many frames late |\n\
          | `rungs[].when` | | the sources that the rung is made for: `{{ min_height = 1080, max_height = 2160, min_fps = 50, max_fps = 60 }}`, any of them; a source whose rate is not known counts as 30 |\n\n\
          The built-in `default` ladder:\n\n| rung | height | fps | video |\n|---|---|---|---|\n"
         ),
@@ -354,12 +400,20 @@ pub fn reference() -> String {
                 "| {} | {} | {} | {}k |",
                 rung.name,
                 rung.height,
-                rung.fps,
+                rate(rung.fps).trim_end_matches(".0"),
                 rung.video_bitrate.0 / 1000
             ),
         );
     }
     out
+}
+
+/// As it is written in the file.
+fn rate(fps: Fps) -> String {
+    match fps {
+        Fps::Most(most) => format!("{most:?}"),
+        Fps::Share(one_of) => format!("\"1/{one_of}\""),
+    }
 }
 
 fn put(out: &mut String, text: fmt::Arguments<'_>) {

@@ -4,7 +4,9 @@
 //! what a change from one configuration to another takes; `watch` tells when the file changed.
 
 mod docs;
+mod hook;
 mod ladder;
+mod ladder_rules;
 mod load;
 mod plan;
 mod problem;
@@ -16,7 +18,9 @@ mod watch;
 mod webrtc;
 
 pub use docs::{reference, sample};
-pub use ladder::{Profile, Rung, Shortage, Transcode, When};
+pub use hook::{Fallback, ProfileHook};
+pub use ladder::{Codec, Encode, Fps, Frame, Profile, Rung, Shortage, Transcode, When};
+pub use ladder_rules::ladder_problem;
 pub use load::{load, parse};
 pub use plan::{LiveStream, Plan, Step, Verdict, diff};
 pub use problem::{ConfigError, Problem};

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::ladder::Encode;
 use super::types::Config;
 use super::webrtc::IceServer;
 
@@ -137,7 +138,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
             || old.recorder != new.recorder
             || old.slate != new.slate
             || old.publish != new.publish
-            || old.transcode.preset != new.transcode.preset
+            || transcode_rules(old) != transcode_rules(new)
             || rtmp_rules(old) != rtmp_rules(new)
             || srt_rules(old) != srt_rules(new);
         plan.cors = old.http.cors_origins != new.http.cors_origins;
@@ -145,7 +146,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     if changed(|a, b| a.log == b.log) {
         plan.steps.push(Step::SetLog);
     }
-    if changed(|a, b| a.admission == b.admission) {
+    if changed(|a, b| a.admission == b.admission && a.profile_hook == b.profile_hook) {
         plan.steps.push(Step::SetAdmission);
     }
     if changed(|a, b| {
@@ -156,7 +157,7 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
             && a.recorder == b.recorder
             && a.slate == b.slate
             && a.publish == b.publish
-            && a.transcode.preset == b.transcode.preset
+            && transcode_rules(a) == transcode_rules(b)
             && rtmp_rules(a) == rtmp_rules(b)
             && srt_rules(a) == srt_rules(b)
     }) {
@@ -201,6 +202,11 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
 
 fn rtmp_rules(config: &Config) -> (u64, usize, usize) {
     (config.rtmp.idle_timeout_ms, config.rtmp.max_message_bytes, config.rtmp.max_pending_per_ip)
+}
+
+fn transcode_rules(config: &Config) -> (&str, Encode, u64) {
+    let rules = &config.transcode;
+    (&rules.preset, rules.encode, rules.park_after_ms)
 }
 
 fn srt_rules(config: &Config) -> (u64, &str) {
@@ -307,9 +313,11 @@ mod tests {
             (_, "secret") => "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"".to_owned(),
             (_, "mode") => "\"open\"".to_owned(),
             (_, "format") => "\"json\"".to_owned(),
+            (_, "unanswered" | "refused" | "unusable") => "\"source-only\"".to_owned(),
             (_, "policy") => "\"takeover\"".to_owned(),
             (_, "preset") => "\"fast\"".to_owned(),
             (_, "profile") => "\"source\"".to_owned(),
+            ("transcode", "encode") => "\"on-demand\"".to_owned(),
             (_, "shortage") => "\"passthrough\"".to_owned(),
             (_, "encoder") => "\"openh264enc\"".to_owned(),
             (_, "url") => "\"http://other.example/\"".to_owned(),
@@ -341,11 +349,12 @@ mod tests {
             let plan = diff(Some(&old), &new);
             assert!(!plan.is_empty(), "{key} changes nothing");
             let (verdict, reason) = plan.verdict(&stream("default"));
-            let untouched = ["admission.", "log.", "tls.", "pull.sources", "thumbnails.", "webrtc."]
-                .iter()
-                .any(|it| key.starts_with(it))
-                && key != "webrtc.max_sessions"
-                || key.ends_with("listen");
+            let untouched =
+                ["admission.", "profile_hook.", "log.", "tls.", "pull.sources", "thumbnails.", "webrtc."]
+                    .iter()
+                    .any(|it| key.starts_with(it))
+                    && key != "webrtc.max_sessions"
+                    || key.ends_with("listen");
             assert_eq!(verdict == Verdict::Untouched, untouched, "{key}: {reason}");
             let there_and_back = diff(Some(&new), &old);
             assert_eq!(there_and_back.steps.len(), plan.steps.len(), "{key}");

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize, de};
 
+use super::hook::ProfileHook;
 use super::ladder::{Profile, Thumbnails, Transcode, default_profiles};
 use super::webrtc::Webrtc;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub admin: Admin,
     /// Who may publish.
     pub admission: Admission,
+    /// Who is asked which ladder a source is to have.
+    pub profile_hook: ProfileHook,
     /// What publishers may do to each other.
     pub publish: Publish,
     /// The flight recorder.
@@ -389,6 +392,7 @@ impl Default for Config {
             http: Http::default(),
             admin: Admin::default(),
             admission: Admission::default(),
+            profile_hook: ProfileHook::default(),
             publish: Publish::default(),
             recorder: Recorder::default(),
             thumbnails: Thumbnails::default(),

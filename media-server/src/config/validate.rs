@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use wire::srt::Passphrase;
 use wire::{PullUrl, PushTarget};
 
-use super::ladder::{Profile, When};
+use super::ladder_rules::{PRESETS, ladder};
 use super::types::{Config, Mode};
 use super::webrtc::{advertised, is_ice_server};
 
-type Problems = Vec<(String, String)>;
+pub(super) type Problems = Vec<(String, String)>;
 
 /// Every problem as (key, what is wrong and what would be right).
 pub(super) fn validate(config: &Config) -> Problems {
@@ -26,6 +26,7 @@ pub(super) fn validate(config: &Config) -> Problems {
     if !PRESETS.contains(&config.transcode.preset.as_str()) {
         say(&mut problems, "transcode.preset", format!("is one of {}", PRESETS.join(", ")));
     }
+    within(&mut problems, "transcode.park_after_ms", config.transcode.park_after_ms, 1_000, 3_600_000);
     let encoder = &config.transcode.encoder;
     let element = encoder.len() <= 64 && encoder.chars().all(|it| it.is_ascii_alphanumeric());
     if encoder != "auto" && !(element && encoder.ends_with("enc") && encoder.contains("264")) {
@@ -33,7 +34,7 @@ pub(super) fn validate(config: &Config) -> Problems {
         say(&mut problems, "transcode.encoder", text);
     }
     for (name, profile) in &config.profiles {
-        ladder(name, profile, &mut problems);
+        ladder(name, profile, encoder, &mut problems);
     }
     if !is_name(&config.node.name) {
         say(&mut problems, "node.name", NAME_RULE);
@@ -41,19 +42,14 @@ pub(super) fn validate(config: &Config) -> Problems {
     problems
 }
 
-const NAME_RULE: &str = "is 1 to 64 letters, digits, '-' or '_'";
-/// x264's own names.
-const PRESETS: [&str; 9] =
-    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
-/// Folders that a stream has beside its rungs.
-const TAKEN: [&str; 2] = ["source", "audio"];
+pub(super) const NAME_RULE: &str = "is 1 to 64 letters, digits, '-' or '_'";
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-fn say(problems: &mut Problems, key: impl Into<String>, text: impl Into<String>) {
+pub(super) fn say(problems: &mut Problems, key: impl Into<String>, text: impl Into<String>) {
     problems.push((key.into(), text.into()));
 }
 
@@ -159,6 +155,13 @@ fn admission(config: &Config, problems: &mut Problems) {
     if admission.mode == Mode::Static && admission.keys.is_empty() {
         say(problems, "admission.keys", "mode \"static\" needs keys = [{ key = \"…\", stream = \"…\" }]");
     }
+    let hook = &config.profile_hook;
+    within(problems, "profile_hook.timeout_ms", hook.timeout_ms, 50, 3_000);
+    let unnamed = hook.url.is_empty() && (!hook.enabled || is_endpoint(&admission.url));
+    if !unnamed && !is_endpoint(&hook.url) {
+        let text = "is http://HOST:PORT/PATH or https://…, without user and password, or empty where [admission] url is one";
+        say(problems, "profile_hook.url", text);
+    }
     let mut seen = HashSet::new();
     for (at, key) in admission.keys.iter().enumerate() {
         let path = |field| format!("admission.keys[{at}].{field}");
@@ -237,61 +240,4 @@ fn packaging(config: &Config, problems: &mut Problems) {
     within(problems, "hls.reconnect_window_ms", hls.reconnect_window_ms, 0, 3_600_000);
     within(problems, "hls.silence_ms", hls.silence_ms, 100, 600_000);
     within(problems, "hls.max_streams", hls.max_streams as u64, 1, 100_000);
-}
-
-fn ladder(name: &str, profile: &Profile, problems: &mut Problems) {
-    let base = format!("profiles.{name}");
-    if !is_name(name) {
-        say(problems, base.clone(), format!("a profile's name {NAME_RULE}"));
-    }
-    if profile.rungs.is_empty() && !profile.passthrough {
-        say(problems, base.clone(), "has no rung at all: set passthrough = true, or give rungs");
-    }
-    if profile.rungs.len() > 16 {
-        say(problems, format!("{base}.rungs"), "has more than 16 rungs");
-    }
-    let mut seen = HashSet::new();
-    for (at, rung) in profile.rungs.iter().enumerate() {
-        let path = |field| format!("{base}.rungs[{at}].{field}");
-        if !is_name(&rung.name) {
-            say(problems, path("name"), NAME_RULE);
-        } else if TAKEN.contains(&rung.name.as_str()) {
-            say(problems, path("name"), format!("\"{}\" is the name of another rendition", rung.name));
-        }
-        if !seen.insert(&rung.name) {
-            say(problems, path("name"), format!("\"{}\" is there twice", rung.name));
-        }
-        if rung.height != 0 && !(64..=4320).contains(&rung.height) {
-            say(problems, path("height"), "is 64 to 4320 pixels, or 0 for the source's");
-        }
-        if !(rung.fps == 0.0 || (1.0..=240.0).contains(&rung.fps)) {
-            say(problems, path("fps"), "is 1 to 240, or 0 for the source's");
-        }
-        if !(16_000..=200_000_000).contains(&rung.video_bitrate.0) {
-            say(problems, path("video_bitrate"), "is 16k to 200M bits a second");
-        }
-        if !(8_000..=1_000_000).contains(&rung.audio_bitrate.0) {
-            say(problems, path("audio_bitrate"), "is 8k to 1M bits a second");
-        }
-        if let Some(preset) = rung.preset.as_ref().filter(|preset| !PRESETS.contains(&preset.as_str())) {
-            say(problems, path("preset"), format!("\"{preset}\" is none of {}", PRESETS.join(", ")));
-        }
-        if rung.crf.is_some_and(|crf| crf > 51) {
-            say(problems, path("crf"), "is 0 (best) to 51");
-        }
-        let When { min_height, max_height, min_fps, max_fps } = &rung.when;
-        let empty = min_height.zip(*max_height).is_some_and(|(least, most)| least > most)
-            || min_fps.zip(*max_fps).is_some_and(|(least, most)| least > most);
-        let rates = [min_fps, max_fps].into_iter().flatten().all(|fps| (1.0..=1000.0).contains(fps));
-        if empty || !rates {
-            say(
-                problems,
-                path("when"),
-                "holds for no source: a least is above its most, or a rate is not 1 to 1000",
-            );
-        }
-        if rung.codec != "h264" {
-            say(problems, path("codec"), format!("\"{}\" cannot be encoded yet: use \"h264\"", rung.codec));
-        }
-    }
 }

@@ -10,26 +10,42 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::capacity::{Capacity, Ticket};
+use super::room::Room;
+use crate::config::Shortage;
 use crate::ingest::{SoundFactory, SoundRequest};
 use crate::live::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 use crate::serve::OpusFactory;
 use crate::transcode::{
-    self, Hearer, Limits, RungSpec, SoundCodec, SoundSpec, TranscodeSpec, Transcoder, Workers, X264,
+    self, Elements, Hearer, Limits, RungSpec, SoundCodec, SoundSpec, TranscodeSpec, Transcoder, Wish,
+    Workers, X264,
 };
 
 /// Units that are kept until the encoder has shown that it works.
 const FIRST: usize = 300;
+
+/// Events that may wait for the stream.
+const EVENTS: usize = 256;
 
 /// Dropped, it lets its worker finish what it was given, and then end.
 struct Sink {
     transcoder: ArcSwap<Transcoder>,
     /// What it was given since it began; None once something has come out.
     first: Mutex<Option<Vec<(AccessUnit, bool)>>>,
+    /// Which rungs it makes.
+    wanted: Mutex<Vec<bool>>,
+    room: Arc<Room>,
 }
 
 impl Sink {
-    fn new(transcoder: Transcoder) -> Self {
-        Self { transcoder: ArcSwap::from_pointee(transcoder), first: Mutex::new(Some(Vec::new())) }
+    fn new(transcoder: Transcoder, wanted: Vec<bool>, room: Arc<Room>) -> Self {
+        transcoder.choose(&wanted);
+        let (transcoder, first) = (ArcSwap::from_pointee(transcoder), Mutex::new(Some(Vec::new())));
+        Self { transcoder, first, wanted: Mutex::new(wanted), room }
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn first(&self) -> MutexGuard<'_, Option<Vec<(AccessUnit, bool)>>> {
@@ -46,6 +62,7 @@ impl Sink {
     /// Another one goes on from the beginning.
     fn replace(&self, transcoder: Transcoder) {
         let mut first = self.first();
+        transcoder.choose(&self.wanted());
         for (unit, edge) in first.take().unwrap_or_default() {
             Self::give(&transcoder, unit, edge);
         }
@@ -67,66 +84,186 @@ impl RungSink for Sink {
         Self::give(&self.transcoder.load(), unit, edge);
     }
 
+    fn choose(&self, wanted: &[bool]) {
+        wanted.clone_into(&mut self.wanted());
+        self.transcoder.load().choose(wanted);
+    }
+
+    fn is_short(&self) {
+        self.room.is_short();
+    }
+
+    fn has_room(&self) -> bool {
+        self.room.take()
+    }
+
     fn status(&self) -> WorkerStatus {
         let stats = self.transcoder.load().stats();
-        WorkerStatus { pid: stats.pid, restarts: stats.restarts, dropped: stats.dropped }
+        WorkerStatus { pid: stats.pid, restarts: stats.restarts, dropped: stats.dropped, behind: stats.lag }
     }
 }
 
 /// One stream's encoder, from its first worker on.
 struct Job {
     spec: TranscodeSpec,
+    /// Room on a device; None where the processor makes everything.
+    ticket: Option<Ticket>,
+    capacity: Arc<Capacity>,
     sink: Weak<Sink>,
-    falls_back: bool,
+    shortage: Shortage,
     spare: Arc<Spare>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Job {
-    /// Hands on what comes, until it ends. An encoder that fails before it has given anything gives way to the processor's.
+    /// Hands on what comes, until it ends. An encoder that fails before it has given anything gives way, as is laid down for
+    /// a shortage.
     async fn forward(mut self, mut made: mpsc::Receiver<RungEvent>, forward: mpsc::Sender<RungEvent>) {
         let mut works = false;
         while let Some(event) = made.recv().await {
-            match &event {
-                RungEvent::Unit { .. } if !works => {
-                    works = true;
-                    if let Some(sink) = self.sink.upgrade() {
-                        *sink.first() = None;
+            let failure = match &event {
+                RungEvent::Failed { reason } if !works && self.gives_way() => reason.clone(),
+                // A device that fails a stream at once would go on doing so.
+                RungEvent::Restarted { reason } if !works && self.ticket.is_some() => reason.clone(),
+                other => {
+                    if matches!(other, RungEvent::Unit { .. }) && !std::mem::replace(&mut works, true) {
+                        self.begun();
                     }
-                    self.spare.keep();
-                }
-                RungEvent::Failed { reason } if !works => {
-                    if let Some(events) = self.fall_back(reason) {
-                        made = events;
-                        continue;
+                    if forward.send(event).await.is_err() {
+                        break;
                     }
+                    continue;
                 }
-                _ => {}
+            };
+            let (events, says) = self.fall_back(failure);
+            for said in says {
+                // Nobody listens: seen when there is something to hand on.
+                forward.send(said).await.ok();
             }
-            if forward.send(event).await.is_err() {
-                break;
+            match events {
+                Some(events) => made = events,
+                None => break,
             }
         }
         self.spare.leave();
     }
 
-    fn fall_back(&mut self, reason: &str) -> Option<mpsc::Receiver<RungEvent>> {
-        let sink = self.sink.upgrade().filter(|_| self.falls_back && self.spec.encoder != X264)?;
-        let (stream, encoder) = (&self.spec.stream, &self.spec.encoder);
-        tracing::warn!(
-            stream,
-            encoder,
-            reason,
-            "the encoder cannot begin: the processor encodes this stream"
-        );
-        X264.clone_into(&mut self.spec.encoder);
+    /// The first unit has come out.
+    fn begun(&self) {
+        if let Some(sink) = self.sink.upgrade() {
+            *sink.first() = None;
+        }
+        self.spare.keep();
+    }
+
+    fn gives_way(&self) -> bool {
+        self.ticket.is_some() || self.shortage == Shortage::Cpu && self.spec.encoder != X264
+    }
+
+    /// Something else for an encoder that cannot begin, and what is said of it.
+    fn fall_back(&mut self, reason: String) -> (Option<mpsc::Receiver<RungEvent>>, Vec<RungEvent>) {
+        let device = self.ticket.take().map(|ticket| ticket.device().to_owned()).unwrap_or_default();
+        let (stream, encoder, shortage) = (&self.spec.stream, &self.spec.encoder, self.shortage);
+        tracing::warn!(stream, device, encoder, reason, ?shortage, "the encoder cannot begin");
+        let mut says = Vec::new();
+        match self.shortage {
+            Shortage::Cpu => put(&mut self.spec, &Elements::processor(X264)),
+            Shortage::Passthrough => return (None, vec![RungEvent::Failed { reason }]),
+            Shortage::Fail => return (None, vec![RungEvent::Refused { reason }]),
+            Shortage::Shed => {
+                let largest = largest(&self.spec);
+                says.extend(leave_out(&mut self.spec, largest, &reason));
+                match place(&mut self.spec, &self.capacity, self.shortage) {
+                    Ok((ticket, left)) if !self.spec.rungs.is_empty() => {
+                        self.ticket = ticket;
+                        says.extend(left);
+                    }
+                    _ => return (None, vec![RungEvent::Failed { reason }]),
+                }
+            }
+        }
+        let Some(sink) = self.sink.upgrade() else { return (None, Vec::new()) };
+        close_up(&mut sink.wanted(), &says);
         let workers = self.spare.workers.clone();
         let (transcoder, events, driver) =
             transcode::start(self.spec.clone(), workers, self.stop.child_token());
-        self.tasks.spawn(driver);
         sink.replace(transcoder);
-        Some(events)
+        self.tasks.spawn(driver);
+        (Some(events), says)
+    }
+}
+
+fn put(spec: &mut TranscodeSpec, elements: &Elements) {
+    let Elements { encoder, decoder, scaler } = elements.clone();
+    (spec.encoder, spec.decoder, spec.scaler) = (encoder, decoder, scaler);
+}
+
+/// Pixels a second of a rung.
+fn pixels(rung: &RungSpec, source: Option<(u32, u32)>) -> u64 {
+    let (numerator, denominator) = rung.fps.or(source).unwrap_or((30, 1));
+    let size = u64::from(rung.width) * u64::from(rung.height);
+    size.saturating_mul(u64::from(numerator)) / u64::from(denominator.max(1))
+}
+
+fn largest(spec: &TranscodeSpec) -> Vec<usize> {
+    let rungs = spec.rungs.iter().enumerate();
+    let largest = rungs.max_by_key(|(_, rung)| pixels(rung, spec.video.frame_rate));
+    largest.map(|(index, _)| index).into_iter().collect()
+}
+
+/// Takes rungs out of the job; what is said of it.
+fn leave_out(spec: &mut TranscodeSpec, mut rungs: Vec<usize>, reason: &str) -> Vec<RungEvent> {
+    // From behind: those in front keep their numbers.
+    rungs.sort_unstable_by(|a, b| b.cmp(a));
+    let mut says = Vec::new();
+    for rung in rungs {
+        spec.rungs.remove(rung);
+        says.push(RungEvent::Left { rung, reason: reason.to_owned() });
+    }
+    says
+}
+
+/// Takes those that are left out from among the wanted.
+fn close_up(wanted: &mut Vec<bool>, says: &[RungEvent]) {
+    for event in says {
+        if let RungEvent::Left { rung, .. } = event
+            && *rung < wanted.len()
+        {
+            wanted.remove(*rung);
+        }
+    }
+}
+
+/// What a stream is told that has no room.
+const FULL: &str = "no device has room for it";
+
+/// Finds room for a job, where it is one for a device, and what is said of it; Err is all that it comes to.
+fn place(
+    spec: &mut TranscodeSpec,
+    capacity: &Arc<Capacity>,
+    shortage: Shortage,
+) -> Result<(Option<Ticket>, Vec<RungEvent>), RungEvent> {
+    if !capacity.has_devices() {
+        put(spec, &capacity.processor());
+        return Ok((None, Vec::new()));
+    }
+    let rungs = spec.rungs.iter().map(|rung| pixels(rung, spec.video.frame_rate)).collect();
+    let wish = Wish { codec: &spec.video.codec, rungs };
+    if let Some((ticket, left)) = capacity.take(&wish, shortage == Shortage::Shed) {
+        put(spec, ticket.elements());
+        let says = leave_out(spec, left, FULL);
+        return Ok((Some(ticket), says));
+    }
+    let (stream, reason) = (&spec.stream, FULL.to_owned());
+    tracing::warn!(stream, ?shortage, "no device has room for the stream's rungs");
+    match shortage {
+        Shortage::Cpu => {
+            put(spec, &Elements::processor(X264));
+            Ok((None, Vec::new()))
+        }
+        Shortage::Shed | Shortage::Passthrough => Err(RungEvent::Failed { reason }),
+        Shortage::Fail => Err(RungEvent::Refused { reason }),
     }
 }
 
@@ -199,25 +336,26 @@ pub(super) fn opus(program: PathBuf, tasks: TaskTracker, stop: CancellationToken
 /// What encodes pictures.
 #[derive(Clone)]
 pub(super) struct Chosen {
-    /// GStreamer's element: for streams from now on.
-    pub(super) element: Arc<ArcSwap<String>>,
-    /// It may be one on a device.
+    /// The devices, and what they are given.
+    pub(super) capacity: Arc<Capacity>,
+    /// Workers may have to reach one.
     pub(super) devices: bool,
-    /// Where it cannot begin, the processor does.
-    pub(super) falls_back: bool,
+    /// What is done where none has room, or an encoder cannot begin.
+    pub(super) shortage: Shortage,
 }
 
 /// A factory whose workers are `program transcode-worker`, encode with `preset`, with what is chosen, and live in `tasks` until `stop`.
 pub(super) fn factory(
     program: PathBuf,
-    (preset, Chosen { element, devices, falls_back }): (Arc<ArcSwap<String>>, Chosen),
+    (preset, Chosen { capacity, devices, shortage }): (Arc<ArcSwap<String>>, Chosen),
     tasks: TaskTracker,
     stop: CancellationToken,
 ) -> RungFactory {
-    let spare =
-        Arc::new(Spare { workers: Workers::with_devices(program, devices), encoders: AtomicUsize::new(0) });
+    let room = Arc::new(Room::new());
+    let workers = Workers::with_devices(program, devices, capacity.plugins());
+    let spare = Arc::new(Spare { workers, encoders: AtomicUsize::new(0) });
     Arc::new(move |request: RungRequest| {
-        let spec = TranscodeSpec {
+        let mut spec = TranscodeSpec {
             stream: request.stream,
             video: request.source,
             rungs: request
@@ -230,24 +368,44 @@ pub(super) fn factory(
                     // Every frame is kept where the source's rate is low enough already.
                     fps: r.fps.filter(|_| r.every > 1),
                     video_bitrate: r.video_bitrate,
-                    preset: r.tuning.preset,
-                    crf: r.tuning.crf,
+                    codec: r.codec.into(),
+                    encoder: r.encoder,
+                    tuning: r.tuning,
                 })
                 .collect(),
             preset: preset.load().to_string(),
-            encoder: element.load().to_string(),
+            encoder: X264.to_owned(),
+            decoder: None,
+            scaler: None,
             limits: Limits::default(),
         };
+        let (forward, events) = mpsc::channel(EVENTS);
+        let mut wanted = request.wanted;
+        let (ticket, says) = place(&mut spec, &capacity, shortage).unwrap_or_else(|end| {
+            // Nothing is encoded, and no worker started.
+            spec.rungs.clear();
+            (None, vec![end])
+        });
+        close_up(&mut wanted, &says);
+        for event in says {
+            // The channel is empty, and takes more than there are rungs.
+            forward.try_send(event).ok();
+        }
         let (transcoder, made, driver) =
             transcode::start(spec.clone(), spare.workers.clone(), stop.child_token());
-        let (forward, events) = mpsc::channel(256);
         spare.encoders.fetch_add(1, Ordering::AcqRel);
+        // Who begins later than its stream should not wait for a process to start.
+        if !wanted.contains(&true) {
+            spare.keep();
+        }
+        let sink = Arc::new(Sink::new(transcoder, wanted, Arc::clone(&room)));
         tasks.spawn(driver);
-        let sink = Arc::new(Sink::new(transcoder));
         let job = Job {
             spec,
+            ticket,
+            capacity: Arc::clone(&capacity),
             sink: Arc::downgrade(&sink),
-            falls_back,
+            shortage,
             spare: Arc::clone(&spare),
             tasks: tasks.clone(),
             stop: stop.child_token(),

@@ -6,22 +6,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::capacity::{AUTO, Capacity};
 use super::encoder::Chosen;
 use super::{EX_CONFIG, complain, read_config};
-use crate::config::{Config, Shortage};
-use crate::transcode::{Backend, Coding, Family, Row, Survey, X264, has_devices, survey};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::transcode::{Backend, Family, Part, Row, Run, Seen, Survey, has_devices, survey};
 
 /// Where it is kept, in the data folder.
-const KEPT: &str = "encoders.json";
-/// `[transcode] encoder` of who leaves it to the server.
-const AUTO: &str = "auto";
-/// Frames a second of a usual source.
-const LIVE_FPS: f64 = 30.0;
-
+pub(super) const KEPT: &str = "encoders.json";
 /// `media-server encoders`. Exit code 1 where no encoder works, 78 where the configuration is not valid.
 pub fn encoders(config: Option<&Path>, json: bool) -> ExitCode {
     let folder = match config.map(|path| read_config(Some(path))) {
@@ -37,12 +33,18 @@ pub fn encoders(config: Option<&Path>, json: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("cannot start: {error}"), 1),
     };
+    let mut parts = false;
     if !json {
-        print(&header());
+        print(&header("element", "coding", "sessions"));
     }
-    let found = runtime.block_on(survey(&program, |row| {
-        if !json {
-            print(&line(row));
+    let found = runtime.block_on(survey(&program, |seen| match seen {
+        _ if json => {}
+        Seen::Encoder(row) => print(&line(row)),
+        Seen::Part(part) => {
+            if !std::mem::replace(&mut parts, true) {
+                print(&("\n".to_owned() + &header("in front of it", "decodes", "")));
+            }
+            print(&part_line(part));
         }
     }));
     if json {
@@ -66,95 +68,85 @@ fn print(text: &str) {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
 }
 
-fn header() -> String {
-    format!(
-        "{:<24} {:<8} {:<14} {:<6} {:>9} {:>9} {:>9}  {}\n",
-        "element", "coding", "device", "works", "1080p", "720p", "sessions", "why not"
-    )
+fn header(element: &str, what: &str, sessions: &str) -> String {
+    columns([element, what, "device", "works", "1080p", "720p", sessions, "why not"])
+}
+
+fn columns([element, what, device, works, large, small, sessions, why]: [&str; 8]) -> String {
+    let text =
+        format!("{element:<24} {what:<8} {device:<14} {works:<6} {large:>9} {small:>9} {sessions:>9}  {why}");
+    text.trim_end().to_owned() + "\n"
 }
 
 fn line(row: &Row) -> String {
     let coding = serde_json::to_value(row.coding).ok();
     let coding = coding.as_ref().and_then(|it| it.as_str()).unwrap_or_default();
     let device = match (row.family, &row.device) {
-        (_, Some(device)) => device.clone(),
-        (Family::Cpu, None) => "processor".to_owned(),
-        (_, None) => "-".to_owned(),
+        (_, Some(device)) => device,
+        (Family::Cpu, None) => "processor",
+        (_, None) => "-",
     };
-    let pace = |height: u32| {
-        let run = row.runs.iter().find(|run| run.height == height);
-        run.map_or("-".to_owned(), |run| format!("{:.0}/s", run.frames_per_second))
-    };
-    let works = if row.works { "yes" } else { "no" };
     let sessions = row.sessions.map_or("-".to_owned(), |count| count.to_string());
-    let text = format!(
-        "{:<24} {coding:<8} {device:<14} {works:<6} {:>9} {:>9} {sessions:>9}  {}",
-        row.element,
-        pace(1080),
-        pace(720),
-        row.why.as_deref().unwrap_or_default(),
-    );
-    text.trim_end().to_owned() + "\n"
+    let why = row.why.as_deref().unwrap_or_default();
+    let (large, small) = (pace(&row.runs, 1080), pace(&row.runs, 720));
+    columns([&row.element, coding, device, yes(row.works), &large, &small, &sessions, why])
 }
 
-/// `GET /api/v1/encoders`.
-#[derive(Serialize)]
-struct Known<'a> {
-    /// What encodes the pictures of streams that begin now.
-    chosen: &'a str,
-    /// They were tried on this machine as it is now; otherwise `media-server encoders` does it.
-    measured: bool,
-    encoders: &'a [Row],
+/// What stands in front of an encoder.
+fn part_line(part: &Part) -> String {
+    let device = part.device.as_deref().unwrap_or("-");
+    let decodes = part.decodes.as_deref().unwrap_or("scales");
+    let why = part.why.as_deref().unwrap_or_default();
+    let (large, small) = (pace(&part.runs, 1080), pace(&part.runs, 720));
+    columns([&part.element, decodes, device, yes(part.works), &large, &small, "", why])
 }
 
-fn known(chosen: &str, survey: Option<&Survey>) -> String {
-    let encoders = survey.map_or(&[][..], |it| &it.encoders);
-    serde_json::to_string(&Known { chosen, measured: survey.is_some(), encoders }).unwrap_or_default()
+fn yes(works: bool) -> &'static str {
+    if works { "yes" } else { "no" }
 }
 
-/// What encodes, and what is known of all encoders, as JSON. Where a device could do it and was not tried yet, that is done
-/// beside; until then the processor encodes.
+fn pace(runs: &[Run], height: u32) -> String {
+    let run = runs.iter().find(|run| run.height == height);
+    run.map_or("-".to_owned(), |run| format!("{:.0}/s", run.frames_per_second))
+}
+
+/// What encodes, and what the API says of it. Where a device could do it and was not tried yet, that is done beside; until then the processor encodes.
 pub(super) fn choose(
     config: &Config,
     program: &Path,
+    metrics: &Metrics,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> (Chosen, Arc<ArcSwap<String>>) {
     let wish = &config.transcode.encoder;
     let kept = Survey::read(&config.data_dir.join(KEPT));
-    let auto = wish == AUTO;
-    let element = if auto { best(kept.as_ref()) } else { wish.clone() };
+    let (auto, measured) = (wish == AUTO, kept.is_some());
     // Where it is not known yet what will encode, workers may have to reach a device.
-    let pending = auto && kept.is_none() && has_devices();
-    let devices = pending || Backend::of(&element).is_some_and(|it| it.family != Family::Cpu);
-    tracing::info!(element, measured = kept.is_some(), "encoder");
-    let told = Arc::new(ArcSwap::from_pointee(known(&element, kept.as_ref())));
-    let falls_back = config.transcode.shortage == Shortage::Cpu;
-    let chosen = Chosen { element: Arc::new(ArcSwap::from_pointee(element)), devices, falls_back };
+    let pending = auto && !measured && has_devices();
+    let capacity = Arc::new(Capacity::new(wish, kept, metrics.clone()));
+    let asked = Backend::of(wish).is_some_and(|it| it.family != Family::Cpu);
+    let devices = pending || asked || capacity.has_devices();
+    tracing::info!(element = capacity.chosen(), measured, "encoder");
+    let told = capacity.told();
+    let chosen = Chosen { capacity: Arc::clone(&capacity), devices, shortage: config.transcode.shortage };
     if pending {
-        let (program, data_dir) = (program.to_owned(), config.data_dir.clone());
-        let (chosen, told, stop) = (chosen.clone(), Arc::clone(&told), stop.clone());
+        let (program, data_dir, stop) = (program.to_owned(), config.data_dir.clone(), stop.clone());
         tasks.spawn(async move {
             if let Some(found) = stop.run_until_cancelled(look(&program, &data_dir)).await {
-                let element = best(Some(&found));
+                capacity.learn(found);
+                let element = capacity.chosen();
                 tracing::info!(element, "encoders tried: this one encodes streams that begin from now on");
-                told.store(Arc::new(known(&element, Some(&found))));
-                chosen.element.store(Arc::new(element));
             }
         });
     }
     (chosen, told)
 }
 
-fn best(survey: Option<&Survey>) -> String {
-    let best = survey.and_then(|it| it.best(Coding::H264, LIVE_FPS));
-    best.map_or_else(|| X264.to_owned(), |row| row.element.clone())
-}
-
 /// Looks anew, and keeps it.
 async fn look(program: &Path, data_dir: &Path) -> Survey {
-    let found = survey(program, |row| {
-        let Row { element, works, why, .. } = row;
-        tracing::debug!(element, works, ?why, "encoder tried");
+    let found = survey(program, |seen| match seen {
+        Seen::Encoder(Row { element, works, why, .. }) | Seen::Part(Part { element, works, why, .. }) => {
+            tracing::debug!(element, works, ?why, "tried");
+        }
     })
     .await;
     if let Err(error) = found.write(&data_dir.join(KEPT)) {
@@ -166,7 +158,7 @@ async fn look(program: &Path, data_dir: &Path) -> Survey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transcode::Run;
+    use crate::transcode::Coding;
 
     #[test]
     fn a_line_says_what_it_is_how_fast_or_why_not() {
@@ -184,6 +176,20 @@ mod tests {
         };
         let words = |row: &Row| line(row).split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
         assert_eq!(words(&works), "vah264enc h264 /dev/dri/renderD128 yes 301/s 640/s 16");
+        let part = Part {
+            element: "vah265dec".into(),
+            family: Family::Va,
+            decodes: Some("HEVC".into()),
+            device: None,
+            version: None,
+            works: true,
+            why: None,
+            runs: vec![run(1920, 1080, 500.0)],
+        };
+        assert_eq!(
+            part_line(&part),
+            "vah265dec                HEVC     -              yes        500/s         -\n"
+        );
         let not = Row {
             family: Family::Cpu,
             device: None,

@@ -1,12 +1,16 @@
 //! The wiring: builds the rooms, executes plans, owns every task. The first start is a reload from nothing.
 
+mod capacity;
+mod codecs;
 mod encoder;
 mod encoders;
+mod hook;
 mod listeners;
 mod logging;
 mod posters;
 mod reload;
 mod replay;
+mod room;
 mod settings;
 mod slate;
 mod sources;
@@ -33,7 +37,7 @@ use crate::admission::{Outbox, SharedEndpoint};
 use crate::config::{self, Config, ConfigError};
 use crate::ingest::pull::Pulls;
 use crate::ingest::{Desk, Forwarder, Lanes};
-use crate::live::Directory;
+use crate::live::{Directory, Makers};
 use crate::metrics::Metrics;
 use crate::restream::Restreams;
 use crate::serve::{Feeds, Public};
@@ -153,24 +157,25 @@ impl Daemon {
         lanes: Lanes,
     ) -> Result<(), DaemonError> {
         settings::prepare_data_dir(&config.data_dir)?;
-        let tasks = TaskTracker::new();
-        let stop = CancellationToken::new();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let metrics = Metrics::new();
         let program =
             std::env::current_exe().map_err(|source| DaemonError::System { what: "own program", source })?;
         let preset = Arc::new(ArcSwap::from_pointee(config.transcode.preset.clone()));
         let slate = Arc::new(ArcSwap::from_pointee(settings::slate(&config)));
         let slates = slate::factory(program.clone(), Arc::clone(&slate), tasks.clone());
-        let (chosen, encoders) = encoders::choose(&config, &program, (&tasks, &stop));
+        let (chosen, encoders) = encoders::choose(&config, &program, &metrics, (&tasks, &stop));
         let made_with = (Arc::clone(&preset), chosen);
         let rungs = encoder::factory(program.clone(), made_with, tasks.clone(), stop.clone());
-        let directory =
-            Directory::new(tasks.clone(), stop.clone(), Arc::clone(&rungs), slates, metrics.clone());
         let admission = settings::admission(&config)?;
+        let rules = Arc::new(ArcSwap::from_pointee(settings::rules(&config)));
+        let codecs = codecs::Codecs::known(&config);
+        let ladders = hook::ladders(&admission, (&rules, codecs), &metrics);
+        let makers = Makers { rungs: Arc::clone(&rungs), slates, ladders: Some(ladders) };
+        let directory = Directory::new(tasks.clone(), stop.clone(), makers, metrics.clone());
         let endpoint = settings::shared_endpoint(&config)?;
         let (outbox, deliver) = settings::outbox(&config, &endpoint, metrics.clone())?;
-        let delivery = TaskTracker::new();
-        let told = CancellationToken::new();
+        let (delivery, told) = (TaskTracker::new(), CancellationToken::new());
         delivery.spawn(until(told.clone(), deliver));
         let restreams = Restreams::new(tasks.clone(), stop.clone(), metrics.clone());
         let feeds = Feeds::new(directory.clone(), tasks.clone(), stop.clone());
@@ -180,7 +185,7 @@ impl Daemon {
             directory: directory.clone(),
             forward: forwarder(&restreams),
             play: Arc::new(move |stream, rung| feeds.take(stream, rung)),
-            rules: Arc::new(ArcSwap::from_pointee(settings::rules(&config))),
+            rules,
             pending: Pending::default(),
             lanes,
             sounds: encoder::sounds(program.clone(), tasks.clone(), stop.clone()),
@@ -234,22 +239,7 @@ impl Daemon {
         );
         daemon.live().await?;
         daemon.ready.send_replace(Readiness { missing: vec!["shutting down".into()] });
-        tracing::info!("stopping: publishers are told, streams end, viewers finish");
-        stop.cancel();
-        tasks.close();
-        if tokio::time::timeout(GRACE, tasks.wait()).await.is_ok() {
-            tracing::info!("stopped, everything ended in order");
-        } else {
-            tracing::warn!(left = tasks.len(), grace = ?GRACE, "stopped, some tasks were cut off");
-        }
-        // Last, so that the ends of the sessions are told as well; what is not is told at the next start.
-        let outbox = daemon.desk.outbox.clone();
-        if tokio::time::timeout(LAST_EVENTS, all_told(outbox)).await.is_err() {
-            tracing::info!("events left for the next start");
-        }
-        told.cancel();
-        delivery.close();
-        delivery.wait().await;
+        drain(daemon.desk.outbox.clone(), (tasks, stop), (delivery, told)).await;
         Ok(())
     }
 
@@ -282,6 +272,29 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Ends all work, and then the delivery of what there is to tell.
+async fn drain(
+    outbox: Outbox,
+    (tasks, stop): (TaskTracker, CancellationToken),
+    (delivery, told): (TaskTracker, CancellationToken),
+) {
+    tracing::info!("stopping: publishers are told, streams end, viewers finish");
+    stop.cancel();
+    tasks.close();
+    if tokio::time::timeout(GRACE, tasks.wait()).await.is_ok() {
+        tracing::info!("stopped, everything ended in order");
+    } else {
+        tracing::warn!(left = tasks.len(), grace = ?GRACE, "stopped, some tasks were cut off");
+    }
+    // Last, so that the ends of the sessions are told as well; what is not is told at the next start.
+    if tokio::time::timeout(LAST_EVENTS, all_told(outbox)).await.is_err() {
+        tracing::info!("events left for the next start");
+    }
+    told.cancel();
+    delivery.close();
+    delivery.wait().await;
 }
 
 /// What ingest calls with where a stream goes.

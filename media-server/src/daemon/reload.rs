@@ -84,7 +84,9 @@ impl Daemon {
         snapshots
             .filter(|s| s.phase != Phase::Ended)
             .map(|s| {
-                let profile = s.session.as_ref().map(|session| session.profile.clone()).unwrap_or_default();
+                let chosen = s.ladder.as_ref().and_then(|ladder| ladder.profile.as_ref());
+                let admitted = s.session.as_ref().map(|session| &session.profile);
+                let profile = chosen.or(admitted).cloned().unwrap_or_default();
                 let (verdict, reason) = plan.verdict(&LiveStream { name: s.name.to_string(), profile });
                 let reason = if verdict == Verdict::Untouched { String::new() } else { reason };
                 StreamVerdict { stream: s.name.to_string(), verdict: verdict.to_string(), reason }

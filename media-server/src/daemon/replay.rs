@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::flight::{Header, Recording};
 use crate::ingest::{Replayed, replay};
 use crate::live::{
-    Directory, Phase, Rendition, RungFactory, RungSink, Rungs, Settings, SlateCell, WorkerStatus,
+    Directory, Makers, Phase, Rendition, RungFactory, RungSink, Rungs, Settings, SlateCell, WorkerStatus,
 };
 use crate::metrics::Metrics;
 
@@ -91,8 +91,7 @@ async fn run(recording: &Recording) -> anyhow::Result<Report<'_>> {
     let directory = Directory::new(
         tasks.clone(),
         stop.clone(),
-        no_encoder(),
-        Arc::new(|_| SlateCell::default()),
+        Makers { rungs: no_encoder(), slates: Arc::new(|_| SlateCell::default()), ladders: None },
         Metrics::new(),
     );
     let name = "replay";
@@ -134,6 +133,11 @@ fn no_encoder() -> RungFactory {
     struct Nothing;
     impl RungSink for Nothing {
         fn push(&self, _unit: media::AccessUnit, _edge: bool) {}
+        fn choose(&self, _wanted: &[bool]) {}
+        fn is_short(&self) {}
+        fn has_room(&self) -> bool {
+            false
+        }
         fn status(&self) -> WorkerStatus {
             WorkerStatus::default()
         }

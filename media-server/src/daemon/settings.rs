@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use media::Span;
-use media::ladder::{Profile, RungCodec, RungWish, Tuning, When};
+use media::ladder::{Profile, Rate, RungCodec, RungWish, Size, Tuning, When};
 use media::segmenter::Targets;
 use wire::PushTarget;
 use wire::srt::Passphrase;
 
 use super::DaemonError;
+use super::codecs::Codecs;
 use super::posters;
 use super::slate::Wish;
-use crate::admission::{self, Admission, Endpoint, Hidden, Outbox, SharedEndpoint, StaticKey};
-use crate::config::{self, Config};
+use crate::admission::{self, Admission, Endpoint, Hidden, HookSettings, Outbox, SharedEndpoint, StaticKey};
+use crate::config::{self, Config, Fps};
 use crate::flight::{Folder, Keep};
 use crate::ingest::{Rules, SrtRules, Target};
 use crate::live::{Policy, Settings, SourceStart, SourceWish};
@@ -37,11 +38,12 @@ pub(super) fn prepare_data_dir(path: &Path) -> Result<(), DaemonError> {
 /// What the next publish is measured against.
 pub(super) fn rules(config: &Config) -> Rules {
     let ms = |ms: u64| Span::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    let codecs = Codecs::known(config);
     Rules {
         profiles: config
             .profiles
             .iter()
-            .map(|(name, profile)| (name.clone(), ladder(profile)))
+            .map(|(name, profile)| (name.clone(), ladder(profile, &codecs)))
             .collect::<HashMap<_, _>>(),
         settings: Settings {
             targets: Targets {
@@ -57,6 +59,8 @@ pub(super) fn rules(config: &Config) -> Rules {
             },
             slate: (!config.slate.file.as_os_str().is_empty())
                 .then(|| Duration::from_millis(config.slate.after_ms)),
+            park: (config.transcode.encode == config::Encode::OnDemand)
+                .then(|| Duration::from_millis(config.transcode.park_after_ms)),
         },
         max_streams: config.hls.max_streams,
         idle_timeout: Duration::from_millis(config.rtmp.idle_timeout_ms),
@@ -120,21 +124,48 @@ fn target(target: &config::PushTarget) -> Option<Target> {
     Some(Target { stream: target.stream.clone(), url })
 }
 
-fn ladder(profile: &config::Profile) -> Profile {
+fn codec(codec: config::Codec) -> RungCodec {
+    match codec {
+        config::Codec::H264 => RungCodec::H264,
+        config::Codec::Hevc => RungCodec::Hevc,
+        config::Codec::Av1 => RungCodec::Av1,
+    }
+}
+
+/// A ladder as the configuration writes it.
+pub(super) fn ladder(profile: &config::Profile, codecs: &Codecs) -> Profile {
     let wish = |rung: &config::Rung| RungWish {
         name: rung.name.clone(),
-        height: rung.height,
-        fps: (rung.fps > 0.0).then_some(rung.fps),
+        size: match rung.size {
+            Some(frame) => Size::Within(frame.width, frame.height),
+            None if rung.height > 0 => Size::Lines(rung.height),
+            None => Size::Source,
+        },
+        rate: match rung.fps {
+            Fps::Most(most) if most > 0.0 => Rate::Most(most),
+            Fps::Most(_) => Rate::Source,
+            Fps::Share(one_of) => Rate::Share(one_of),
+        },
         video_bitrate: rung.video_bitrate.0,
         audio_bitrate: rung.audio_bitrate.0,
-        codec: RungCodec::H264,
+        codec: codec(rung.codec),
+        encoder: codecs.encoder(codec(rung.codec)),
         when: When {
             min_height: rung.when.min_height,
             max_height: rung.when.max_height,
             min_fps: rung.when.min_fps,
             max_fps: rung.when.max_fps,
         },
-        tuning: Tuning { preset: rung.preset.clone(), crf: rung.crf },
+        tuning: Tuning {
+            preset: rung.preset.clone(),
+            crf: rung.crf,
+            max_bitrate: rung.max_bitrate.map(|most| most.0),
+            buffer_ms: rung.buffer_ms,
+            profile: rung.profile.clone(),
+            tune: rung.tune.clone(),
+            b_frames: rung.b_frames,
+            lookahead: rung.lookahead,
+        },
     };
     Profile { passthrough: profile.passthrough, rungs: profile.rungs.iter().map(wish).collect() }
 }
@@ -145,13 +176,33 @@ fn secret_file(config: &Config) -> PathBuf {
 }
 
 fn endpoint(config: &Config) -> Result<Endpoint, DaemonError> {
+    let admission = &config.admission;
+    endpoint_at(config, &admission.url, admission.timeout_ms)
+}
+
+fn endpoint_at(config: &Config, url: &str, timeout_ms: u64) -> Result<Endpoint, DaemonError> {
     let failed = |error: admission::SecretError| DaemonError::Admission(error.to_string());
     let secret = match config.admission.secret.0.as_str() {
         "" => admission::load_or_create_secret(&secret_file(config)).map_err(failed)?,
         written => written.parse().map_err(failed)?,
     };
-    let timeout = Duration::from_millis(config.admission.timeout_ms);
-    Ok(Endpoint { url: config.admission.url.clone(), timeout, secret })
+    Ok(Endpoint { url: url.to_owned(), timeout: Duration::from_millis(timeout_ms), secret })
+}
+
+/// Who is asked which ladder a source is to have.
+fn profile_hook(config: &Config) -> Result<Option<HookSettings>, DaemonError> {
+    let hook = &config.profile_hook;
+    if !hook.enabled {
+        return Ok(None);
+    }
+    let url = if hook.url.is_empty() { &config.admission.url } else { &hook.url };
+    Ok(Some(HookSettings {
+        endpoint: endpoint_at(config, url, hook.timeout_ms)?,
+        encoder: config.transcode.encoder.clone(),
+        unanswered: hook.unanswered,
+        refused: hook.refused,
+        unusable: hook.unusable,
+    }))
 }
 
 fn admission_settings(config: &Config) -> Result<admission::Settings, DaemonError> {
@@ -172,7 +223,8 @@ fn admission_settings(config: &Config) -> Result<admission::Settings, DaemonErro
         ),
         config::Mode::Webhook => admission::Mode::Webhook(endpoint(config)?),
     };
-    Ok(admission::Settings { mode, node: config.node.name.clone() })
+    let profile_hook = profile_hook(config)?;
+    Ok(admission::Settings { mode, node: config.node.name.clone(), profile_hook })
 }
 
 /// Who decides about a publish.

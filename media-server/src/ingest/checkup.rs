@@ -138,6 +138,7 @@ impl Checkup {
         if let Some(ppm) = timeline.slope_ppm() {
             self.doctor.slope_ppm(ppm);
         }
+        self.doctor.left_out(self.health.left_out().iter().map(ToString::to_string));
         let changed = self.doctor.tick(at);
         self.health.repairs(*timeline.repairs());
         if changed {

@@ -241,6 +241,8 @@ impl Publishing {
 
     /// It is over: `reason` is a stable word, `text` says it in full.
     pub(super) async fn close(self, reason: &'static str, text: &str) {
+        let farewell = self.publisher.farewell().map(str::to_owned);
+        let (reason, text) = farewell.as_deref().map_or((reason, text), |message| ("refused", message));
         let data = StoppedData {
             reason,
             duration_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),

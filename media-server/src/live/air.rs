@@ -162,8 +162,9 @@ impl Stream {
             return Outcome::default();
         }
         feed.join(seam);
-        let (announced, profile) = (feed.announced.clone(), feed.profile.clone());
-        let mut outcome = self.run.join(&profile, announced.expect, &announced.voices);
+        let (announced, profile, session) =
+            (feed.announced.clone(), feed.profile.clone(), feed.session.clone());
+        let mut outcome = self.run.join((&session, &profile), announced.expect, &announced.voices);
         outcome.changed = true;
         if let (Some(said), true) = (announced.said, begun) {
             // From where it is shown on.

@@ -8,10 +8,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::Makers;
 use super::publisher::{PublishSpec, Publisher};
 use super::push_state::PushState;
-use super::rung::RungFactory;
-use super::slate::SlateFactory;
 use super::snapshot::Snapshot;
 use super::stream::{Command, Stream};
 use super::tap::{Tap, Tapped};
@@ -102,8 +101,7 @@ struct Inner {
     writing: Mutex<()>,
     tasks: TaskTracker,
     cancel: CancellationToken,
-    rungs: RungFactory,
-    slates: SlateFactory,
+    makers: Makers,
     metrics: Metrics,
     wants: Wants,
 }
@@ -114,20 +112,13 @@ pub struct Directory(Arc<Inner>);
 
 impl Directory {
     /// An empty directory whose stream tasks live in `tasks` and end with `cancel`.
-    pub fn new(
-        tasks: TaskTracker,
-        cancel: CancellationToken,
-        rungs: RungFactory,
-        slates: SlateFactory,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(tasks: TaskTracker, cancel: CancellationToken, makers: Makers, metrics: Metrics) -> Self {
         Self(Arc::new(Inner {
             map: ArcSwap::default(),
             writing: Mutex::new(()),
             tasks,
             cancel,
-            rungs,
-            slates,
+            makers,
             metrics,
             wants: Wants::default(),
         }))
@@ -190,7 +181,7 @@ impl Directory {
         let (handle, task) = Stream::create(
             name,
             spec.settings.clone(),
-            (Arc::clone(&inner.rungs), Arc::clone(&inner.slates)),
+            inner.makers.clone(),
             inner.metrics.clone(),
             inner.cancel.child_token(),
         );

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use media::ladder::Profile;
 use media::{AccessUnit, AudioFormat, Format, Span, Timestamp, VideoFormat};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use super::publisher::{Expect, Input, Track};
+use super::publisher::{Ended, Expect, Input, Track};
 use super::snapshot::{Counters, SessionInfo};
 use super::sound::{self, Voice};
 use super::timed::Timed;
@@ -50,8 +49,8 @@ pub(super) struct Announced {
 /// See the module.
 pub(super) struct Feed {
     pub(super) inputs: mpsc::Receiver<Input>,
-    /// Cancelled when the stream no longer wants this publisher.
-    pub(super) ended: CancellationToken,
+    /// For when the stream no longer wants this publisher.
+    pub(super) ended: Ended,
     pub(super) session: SessionInfo,
     pub(super) profile: Profile,
     pub(super) counters: Arc<Counters>,
@@ -77,7 +76,7 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(
         inputs: mpsc::Receiver<Input>,
-        ended: CancellationToken,
+        ended: Ended,
         session: SessionInfo,
         profile: Profile,
         counters: Arc<Counters>,

@@ -10,7 +10,7 @@ use super::rendition::Track;
 use super::run::{Outcome, Run};
 
 /// How long the multivariant playlist waits for a planned rendition before it goes out without it.
-const READY_GRACE: Duration = Duration::from_millis(1500);
+pub(super) const READY_GRACE: Duration = Duration::from_millis(1500);
 /// Audio alone for this long, with no word of a video track, is an audio-only stream.
 const AUDIO_ONLY_AFTER: Span = Span::from_millis(1000);
 /// Audio waits at most this long for the video that decides its segment edges.
@@ -51,6 +51,7 @@ impl Run {
     /// `held`: it stands in for the source's own.
     pub(super) fn video(&mut self, unit: AccessUnit, arrived: Option<Instant>, held: bool) -> Outcome {
         let mut outcome = Outcome::default();
+        self.consult(unit.keyframe && !held);
         if unit.keyframe {
             outcome |= self.plan();
             self.source.keyframe = Some(unit.clone());
@@ -65,9 +66,13 @@ impl Run {
         let edge = if held { self.clock.observe_held(&unit) } else { self.clock.observe(&unit) };
         if let Some(edge) = edge {
             outcome |= self.edge(edge);
+            outcome |= self.park();
         }
+        self.choice.keep(self.source.format.as_ref(), &unit, edge.is_some());
         if let Some(encoder) = &self.encoder {
             encoder.push(unit.clone(), edge.is_some());
+            self.pace.given(&unit);
+            outcome |= self.keep_pace();
         }
         let pushed = push(self.passthrough.as_mut(), unit);
         if let (Some(shown), Some(arrived)) = (pushed.part, arrived) {
@@ -95,6 +100,8 @@ impl Run {
 
     /// A frame for the sound at this place.
     pub(super) fn frame(&mut self, index: usize, unit: AccessUnit) -> Outcome {
+        let at = unit.pts;
+        let Some(unit) = self.sounds[index].defer(unit) else { return self.hold_sound(index, at) };
         if std::mem::take(&mut self.sounds[index].joins) {
             self.silence_until(index, unit.pts);
         }
@@ -147,10 +154,13 @@ impl Run {
         if self.edges.len() > EDGES_KEPT {
             self.edges.pop_front();
         }
+        // Behind what was, and before the packagers know of the edge.
+        let turned = self.turn_sounds(edge);
         for track in self.tracks_mut() {
             track.packager.edge(edge);
         }
         let mut outcome = self.miss_others();
+        outcome |= turned;
         let aligned = self.clock.gop().aligned;
         if aligned == self.aligned {
             return outcome;

@@ -94,6 +94,9 @@ impl Run {
     /// encoder unless the one that runs makes the same. Asked at each keyframe, the first moment at which all is known.
     pub(super) fn plan(&mut self) -> Outcome {
         let Some(source) = self.source.format.clone() else { return Outcome::default() };
+        if self.choice.is_awaited() {
+            return self.plan_meanwhile(&source);
+        }
         let sent: Vec<_> = self.others.iter().map(|other| Arc::clone(&other.track.rendition.name)).collect();
         if let Some(planned) = &self.planned
             && planned.source == source
@@ -128,7 +131,7 @@ impl Run {
         Outcome { changed: true }
     }
 
-    fn plan_passthrough(&mut self, wanted: bool, source: &VideoFormat) {
+    pub(super) fn plan_passthrough(&mut self, wanted: bool, source: &VideoFormat) {
         let format = Format::Video(source.clone());
         match &mut self.passthrough {
             Some(track) if wanted => track.set_format(format),
@@ -150,15 +153,17 @@ impl Run {
         let mut old = std::mem::take(&mut self.rungs);
         for plan in &rungs {
             let kept = old.iter_mut().find(|r| r.plan.name == plan.name).and_then(|r| r.track.take());
-            self.rungs.push(RungTrack { plan: plan.clone(), track: kept });
+            self.rungs.push(RungTrack::new(plan.clone(), kept));
         }
         for mut gone in old.into_iter().filter_map(|r| r.track) {
             gone.packager.end();
             gone.publish();
         }
         self.stop_encoder();
+        self.begin_rungs();
         if !rungs.is_empty() {
-            let request = RungRequest { stream: self.name.to_string(), source: video, rungs };
+            let wanted = self.wanted();
+            let request = RungRequest { stream: self.name.to_string(), source: video, rungs, wanted };
             let Rungs { sink, events } = (self.factory)(request);
             self.encoder = Some(sink);
             self.events = Some(events);
@@ -170,14 +175,43 @@ impl Run {
         match event {
             RungEvent::Format { rung, format } => self.rung_format(rung, format),
             RungEvent::Unit { rung, unit } => {
-                let track = self.rungs.get_mut(rung).and_then(|r| r.track.as_mut());
-                let mut outcome = push(track, unit).outcome;
+                self.pace.gave();
+                // What was on its way when it was laid to rest is not wanted any more.
+                let Some(rung) = self.rungs.get_mut(rung).filter(|rung| rung.is_made()) else {
+                    return Outcome::default();
+                };
+                rung.last = rung.last.max(Some(unit.pts));
+                let mut outcome = push(rung.track.as_mut(), unit).outcome;
                 outcome |= self.settle();
                 outcome
             }
             RungEvent::Restarted { reason } => {
                 self.metrics.worker_restarts.inc();
+                self.pace.begins_late();
                 tracing::warn!(stream = %self.name, reason, "encoder worker replaced; playback goes on");
+                Outcome::default()
+            }
+            RungEvent::Left { rung, reason } => {
+                if rung < self.rungs.len() {
+                    let left = self.rungs.remove(rung);
+                    tracing::warn!(stream = %self.name, rung = left.plan.name, reason, "a rung is left out");
+                    if let Some(mut track) = left.track {
+                        track.packager.end();
+                        track.publish();
+                    }
+                    self.missing.push((left.plan.name.clone(), reason));
+                    self.count_rungs();
+                    if let Some(encoder) = &self.encoder {
+                        // By the places that they have now.
+                        encoder.choose(&self.wanted());
+                    }
+                }
+                self.settle();
+                Outcome { changed: true }
+            }
+            RungEvent::Refused { reason } => {
+                self.stop_encoder();
+                self.refused = Some(reason);
                 Outcome::default()
             }
             RungEvent::Failed { reason } => {
@@ -186,6 +220,7 @@ impl Run {
                 for rung in std::mem::take(&mut self.rungs) {
                     self.missing.push((rung.plan.name.clone(), reason.clone()));
                 }
+                self.count_rungs();
                 let mut outcome = self.settle();
                 outcome.changed = true;
                 outcome
@@ -203,7 +238,7 @@ impl Run {
             Some(track) => track.set_format(format),
             None => {
                 let plan = &slot.plan;
-                slot.track = Some(Track::new(&plan.name, fresh, format, plan.video_bitrate, false));
+                slot.track = Some(Track::new(&plan.name, fresh, format, plan.declared_bitrate(), false));
             }
         }
         Outcome { changed: true }

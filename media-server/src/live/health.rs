@@ -11,6 +11,8 @@ use media::timeline::Counts;
 pub struct Health {
     findings: ArcSwap<Vec<Finding>>,
     repairs: ArcSwap<Counts>,
+    /// Rungs of its stream that the machine cannot make in time.
+    shed: ArcSwap<Vec<Arc<str>>>,
 }
 
 impl Health {
@@ -22,6 +24,18 @@ impl Health {
     /// How often which repair of the timestamps was made.
     pub fn repairs(&self, counts: Counts) {
         self.repairs.store(Arc::new(counts));
+    }
+
+    /// Rungs of its stream that the machine cannot make in time.
+    pub fn shed(&self, rungs: Vec<Arc<str>>) {
+        if **self.shed.load() != rungs {
+            self.shed.store(Arc::new(rungs));
+        }
+    }
+
+    /// See [`Self::shed`].
+    pub fn left_out(&self) -> Arc<Vec<Arc<str>>> {
+        self.shed.load_full()
     }
 
     /// The list, the gravest first.

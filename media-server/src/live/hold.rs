@@ -103,7 +103,12 @@ impl Run {
 }
 
 /// `unit` from `end` to `now`, one after the other.
-fn repeat(unit: &AccessUnit, end: Option<Timestamp>, now: Timestamp, every: Span) -> Vec<AccessUnit> {
+pub(super) fn repeat(
+    unit: &AccessUnit,
+    end: Option<Timestamp>,
+    now: Timestamp,
+    every: Span,
+) -> Vec<AccessUnit> {
     let mut units = Vec::new();
     let Some(end) = end.filter(|_| every > Span::ZERO) else { return units };
     let mut at = if now - end > MOST_AT_ONCE { now } else { end };

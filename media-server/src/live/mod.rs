@@ -4,7 +4,10 @@
 //! `Live → Waiting (reconnect window) → Ended`, and on a new publish back to `Live`: within the window in the same
 //! playlists, afterwards in a new run whose media sequence numbers go on.
 
+mod activity;
 mod air;
+mod choice;
+mod demand;
 mod directory;
 mod feed;
 mod flow;
@@ -17,6 +20,7 @@ mod push_state;
 mod rendition;
 mod run;
 mod rung;
+mod shedding;
 mod slate;
 mod snapshot;
 mod sound;
@@ -28,16 +32,21 @@ mod tap;
 mod timed;
 mod wants;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::segmenter::Targets;
 
+pub use choice::{
+    ChosenBy, LadderAnswer, LadderAnswering, LadderChoice, LadderHook, LadderQuestion, SourceTrack,
+};
+pub use demand::Waiting;
 pub use directory::{Directory, DropOutcome, PublishError, StreamHandle};
 pub use health::Health;
 pub use link::{Link, LinkState};
 pub use publisher::{Expect, Inlet, PublishSpec, Publisher, Role, Track};
 pub use push_state::{PushPhase, PushState};
-pub use rendition::{Rendition, Text, View, gzip};
+pub use rendition::{Offer, Rendition, Text, View, gzip};
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 pub use slate::{Slate, SlateCell, SlateFactory, SlateRequest};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};
@@ -47,6 +56,17 @@ pub use switch::OnAir;
 pub use tap::Tapped;
 pub use timed::Timed;
 pub use wants::{Want, Wants};
+
+/// What the wiring gives the room: makers and choosers of what it does not know itself.
+#[derive(Clone)]
+pub struct Makers {
+    /// Encoders of rungs.
+    pub rungs: RungFactory,
+    /// What stands in for publishers.
+    pub slates: SlateFactory,
+    /// Who is asked which ladder a source is to have; nobody where there is none.
+    pub ladders: Option<Arc<dyn LadderHook>>,
+}
 
 /// How a run is packaged and how long a stream waits for its publisher. Fixed for a run, read anew at each.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +81,8 @@ pub struct Settings {
     pub policy: Policy,
     /// A slate is shown once nobody has sent for so long; `None` where there is none.
     pub slate: Option<Duration>,
+    /// A rung that nobody has watched for so long is not made until somebody asks for it; `None`: all are made always.
+    pub park: Option<Duration>,
 }
 
 /// What happens to a newcomer whose key is live.

@@ -10,8 +10,8 @@ use super::snapshot::{Counters, SessionInfo};
 use super::sound::Voice;
 use super::tap::Tapped;
 use super::timed::Timed;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Units that may wait for the stream's task: some seconds of audio and video. The task never blocks, so the queue
 /// fills only on a machine that has no time left at all.
@@ -136,6 +136,23 @@ pub struct Publisher {
     /// Video tracks of which the queue lost a unit: skipped until their next keyframe, so that no broken picture is
     /// shown.
     pub(super) skipping: Vec<u8>,
+    pub(super) farewell: Arc<OnceLock<String>>,
+}
+
+/// How a stream ends a publisher that it no longer wants.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) halt: CancellationToken,
+    /// What its broadcaster is told, where there is more to tell than that.
+    pub(super) farewell: Arc<OnceLock<String>>,
+}
+
+impl Ended {
+    /// Ends it, with a word to its broadcaster.
+    pub(super) fn because(&self, message: String) {
+        self.farewell.get_or_init(|| message);
+        self.halt.cancel();
+    }
 }
 
 impl Publisher {
@@ -165,6 +182,11 @@ impl Publisher {
     pub async fn caught_up(&self) {
         // A stream that is gone takes nothing in: there is nothing to wait for.
         let _room = self.inputs.reserve_many(QUEUE / 2).await.is_ok();
+    }
+
+    /// What its broadcaster is to be told: the stream has refused it after it was let in.
+    pub fn farewell(&self) -> Option<&str> {
+        self.farewell.get().map(String::as_str)
     }
 
     /// What the publisher announced.

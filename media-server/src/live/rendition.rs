@@ -1,18 +1,21 @@
 //! One rendition as its readers see it: an immutable view, replaced at each part, with its playlist text rendered
 //! at most once a view and shared by every viewer.
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use media::{
     AccessUnit, Format, Language, Timestamp, packager::Packager, playlist::MediaPlaylist, playlist::Report,
+    segmenter::Edge,
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
+use super::demand::{Demand, Waiting};
 use super::run::Outcome;
 use super::tap::Tapped;
 
@@ -49,18 +52,32 @@ pub fn gzip(plain: &[u8]) -> Bytes {
     encoder.write_all(plain).and_then(|()| encoder.finish()).unwrap_or_default().into()
 }
 
+/// Whether a rendition is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offer {
+    /// It is.
+    #[default]
+    Made,
+    /// Not now: nobody watches it. It begins when somebody asks.
+    Parked,
+    /// Not now, and nobody is offered it: the machine cannot keep up.
+    Shed,
+}
+
 /// One state of a rendition.
 #[derive(Debug)]
 pub struct View {
     /// What can be fetched now.
     pub playlist: Arc<MediaPlaylist>,
+    /// Whether more is made.
+    pub offer: Offer,
     full: OnceLock<Text>,
     delta: OnceLock<Text>,
 }
 
 impl View {
-    fn new(playlist: Arc<MediaPlaylist>) -> Arc<Self> {
-        Arc::new(Self { playlist, full: OnceLock::new(), delta: OnceLock::new() })
+    fn new(playlist: Arc<MediaPlaylist>, offer: Offer) -> Arc<Self> {
+        Arc::new(Self { playlist, offer, full: OnceLock::new(), delta: OnceLock::new() })
     }
 
     /// The playlist's text: rendered by the first viewer that asks, then shared. `reports` is called at most once.
@@ -89,6 +106,7 @@ pub struct Rendition {
     units: Arc<OnceLock<broadcast::Sender<Tapped>>>,
     group: Arc<Mutex<Group>>,
     reorders: Arc<AtomicBool>,
+    demand: Arc<Demand>,
 }
 
 /// Pictures from the newest keyframe on, for who begins in the middle. They share the memory of what is listed.
@@ -118,9 +136,20 @@ impl Rendition {
         self.reorders.load(Ordering::Relaxed)
     }
 
+    /// Somebody wants to see it: where it is not made for want of viewers, it is from now on.
+    pub fn want(&self) {
+        self.demand.ask();
+    }
+
+    /// The same, as long as what is answered is there.
+    pub fn wait(&self) -> Waiting {
+        Waiting::begin(&self.demand)
+    }
+
     /// Its units from now on. Nobody is waited for: who is slow loses units, and learns how many. It closes when the
     /// rendition is gone, or replaced by another one of its name.
     pub fn listen(&self) -> broadcast::Receiver<Tapped> {
+        self.want();
         self.units.get_or_init(|| broadcast::Sender::new(WAITING)).subscribe()
     }
 
@@ -166,6 +195,7 @@ pub(super) struct Track {
     shown_last: Timestamp,
     /// The format that listeners share.
     shared: Option<Arc<Format>>,
+    offer: Offer,
 }
 
 impl Track {
@@ -177,7 +207,31 @@ impl Track {
         passthrough: bool,
     ) -> Self {
         packager.set_format(format.clone());
-        let (views, view) = watch::channel(View::new(packager.playlist()));
+        Self::with(name, packager, format, declared_bitrate, passthrough, Demand::new(&Arc::default()))
+    }
+
+    /// A rung that is made when somebody wants it. `format`: what it will be like. `wanted` is told of whoever wants it.
+    pub(super) fn parked(
+        name: &str,
+        packager: Packager,
+        format: Format,
+        declared_bitrate: u32,
+        wanted: &Arc<Notify>,
+    ) -> Self {
+        let mut track = Self::with(name, packager, format, declared_bitrate, false, Demand::new(wanted));
+        track.offer(Offer::Parked);
+        track
+    }
+
+    fn with(
+        name: &str,
+        packager: Packager,
+        format: Format,
+        declared_bitrate: u32,
+        passthrough: bool,
+        demand: Arc<Demand>,
+    ) -> Self {
+        let (views, view) = watch::channel(View::new(packager.playlist(), Offer::Made));
         let rendition = Rendition {
             name: name.into(),
             report_uri: format!("../{name}/index.m3u8").into(),
@@ -189,6 +243,7 @@ impl Track {
             units: Arc::default(),
             group: Arc::default(),
             reorders: Arc::default(),
+            demand,
         };
         Self {
             packager,
@@ -198,7 +253,53 @@ impl Track {
             shown_at: Instant::now(),
             views,
             shared: None,
+            offer: Offer::Made,
         }
+    }
+
+    /// It has viewers, or had some within this time.
+    pub(super) fn is_wanted(&self, within: Duration) -> bool {
+        let heard = self.rendition.units.get().is_some_and(|units| units.receiver_count() > 0);
+        heard || self.rendition.demand.within(within)
+    }
+
+    /// It is parked, and somebody has asked for it since.
+    pub(super) fn is_called(&self) -> bool {
+        self.rendition.demand.is_called()
+    }
+
+    /// It is made from now on: its list begins anew with the next edge, of those that are given to it.
+    pub(super) fn resume(&mut self, discontinuities: u64, edges: &VecDeque<Edge>) {
+        self.packager.begin_anew(discontinuities);
+        for edge in edges {
+            self.packager.edge(*edge);
+        }
+        self.offer(Offer::Made);
+    }
+
+    /// It is not made any more: what is listed can be fetched for a while, and no list is shown.
+    pub(super) fn rest(&mut self, offer: Offer, discontinuities: u64) {
+        self.packager.begin_anew(discontinuities);
+        self.published = false;
+        *self.rendition.group.lock().unwrap_or_else(PoisonError::into_inner) = Group::default();
+        self.offer(offer);
+    }
+
+    /// What it will be like when it is made.
+    pub(super) fn foretell(&mut self, format: Format) {
+        self.rendition.format = format;
+        self.shared = None;
+    }
+
+    fn offer(&mut self, offer: Offer) {
+        self.offer = offer;
+        self.rendition.demand.set_parked(offer == Offer::Parked);
+        self.views.send_replace(View::new(self.packager.playlist(), offer));
+    }
+
+    /// Whether it is made.
+    pub(super) fn offered(&self) -> Offer {
+        self.offer
     }
 
     /// Closes what is open and shows it.
@@ -241,7 +342,7 @@ impl Track {
 
     /// Shows the packager's state to readers. Returns true the first time.
     pub(super) fn publish(&mut self) -> bool {
-        let view = View::new(self.packager.playlist());
+        let view = View::new(self.packager.playlist(), self.offer);
         self.views.send_modify(|shown| {
             *shown = view;
             self.shown_at = Instant::now();

@@ -11,16 +11,19 @@ use media::playlist::DateRange;
 use media::segmenter::{Edge, GopClock};
 use media::splice::VideoSplice;
 use media::{AccessUnit, AudioFormat, Timestamp, VideoFormat};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use super::Settings;
+use super::activity::Pace;
+use super::choice::Choice;
 use super::flow::push;
 use super::publisher::Expect;
-use super::rendition::{Rendition, Track};
+use super::rendition::{Offer, Rendition, Track};
 use super::rung::{RungEvent, RungFactory, RungSink};
+use super::snapshot::SessionInfo;
 use super::sound::{Sound, Voice};
 use super::tap::Tap;
-use crate::metrics::Metrics;
+use super::{Makers, Settings};
+use crate::metrics::{Metrics, RungTally};
 
 /// Every stream's time is UTC since 2026-01-01T00:00:00Z: `tfdt` and EXT-X-PROGRAM-DATE-TIME say the same, and a stream
 /// that comes back after a restart of the daemon, or on another machine, goes on where players expect it. Unix seconds.
@@ -58,6 +61,10 @@ impl std::ops::BitOrAssign for Outcome {
 pub(super) struct RungTrack {
     pub(super) plan: ladder::Rung,
     pub(super) track: Option<Track>,
+    /// Whether it is made.
+    pub(super) offer: Offer,
+    /// The newest of its pictures.
+    pub(super) last: Option<Timestamp>,
 }
 
 /// The publisher's own video, whole: what the pass-through rung and the encoder get.
@@ -103,6 +110,8 @@ pub(super) struct Run {
     /// EXT-X-DISCONTINUITY-SEQUENCE of a rendition that begins now.
     pub(super) discontinuities: u64,
     pub(super) profile: Profile,
+    /// Who chooses it.
+    pub(super) choice: Choice,
     /// What the ladder was planned for, and what the encoder makes.
     pub(super) planned: Option<Planned>,
     pub(super) expect: Expect,
@@ -122,6 +131,13 @@ pub(super) struct Run {
     pub(super) factory: RungFactory,
     pub(super) encoder: Option<Arc<dyn RungSink>>,
     pub(super) events: Option<mpsc::Receiver<RungEvent>>,
+    /// How the encoder keeps up.
+    pub(super) pace: Pace,
+    /// Whoever wants to see what is not made is heard here.
+    pub(super) wake: Arc<Notify>,
+    pub(super) tally: RungTally,
+    /// Why the publisher is to be ended: its rungs cannot be made.
+    pub(super) refused: Option<String>,
     pub(super) aligned: bool,
     /// What was said beside the media, and how often anything was.
     pub(super) ranges: VecDeque<Arc<DateRange>>,
@@ -137,9 +153,9 @@ impl Run {
         name: &Arc<str>,
         settings: Settings,
         after: After,
-        factory: RungFactory,
+        makers: &Makers,
         metrics: Metrics,
-        tap: Tap,
+        (tap, wake): (Tap, Arc<Notify>),
     ) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = wall.saturating_sub(Duration::from_secs(ZERO));
@@ -154,6 +170,7 @@ impl Run {
             edges: VecDeque::new(),
             discontinuities: after.discontinuities.max(since.as_secs() / DISCONTINUITY_EVERY),
             profile: Profile::default(),
+            choice: Choice::new(makers.ladders.clone()),
             planned: None,
             expect: Expect::default(),
             source: Source::default(),
@@ -166,9 +183,13 @@ impl Run {
             ready_by: None,
             ready: false,
             missing: Vec::new(),
-            factory,
+            factory: Arc::clone(&makers.rungs),
             encoder: None,
             events: None,
+            pace: Pace::default(),
+            wake,
+            tally: metrics.rung_tally(),
+            refused: None,
             aligned: true,
             ranges: VecDeque::new(),
             said: 0,
@@ -200,15 +221,20 @@ impl Run {
     }
 
     pub(super) fn ready_by(&self) -> Option<Instant> {
-        self.ready_by.filter(|_| !self.ready)
+        self.ready_by.filter(|_| !self.ready && !self.choice.is_awaited())
     }
 
     /// Another publisher is taken in, with its ladder and what it announced. Where its formats are those of before,
     /// the playlists go on as if nothing had happened.
-    pub(super) fn join(&mut self, profile: &Profile, expect: Expect, voices: &[Voice]) -> Outcome {
+    pub(super) fn join(
+        &mut self,
+        (session, profile): (&SessionInfo, &Profile),
+        expect: Expect,
+        voices: &[Voice],
+    ) -> Outcome {
         self.expect = expect;
         let outcome = self.join_sounds(voices);
-        if self.profile != *profile {
+        if self.choice.join(session, profile) && self.profile != *profile {
             self.profile = profile.clone();
         }
         // An encoder that was given up is tried again.
@@ -251,19 +277,21 @@ impl Run {
             }
         }
         self.stop_encoder();
+        self.choice.end();
         for track in self.tracks_mut() {
             track.packager.end();
             track.publish();
         }
     }
 
-    /// Video renditions with media that new viewers are offered, best first.
+    /// Video renditions with media that new viewers are offered, and those that are made when one asks; best first.
     pub(super) fn video_renditions(&self) -> Vec<Rendition> {
         let sent = self.others.iter().map(|other| &other.track);
         let encoded: Vec<_> = sent.chain(self.rungs.iter().filter_map(|r| r.track.as_ref())).collect();
-        let offer_source = self.aligned || !encoded.iter().any(|t| t.published);
+        let offered = |track: &Track| track.published || track.offered() == Offer::Parked;
+        let offer_source = self.aligned || !encoded.iter().any(|track| offered(track));
         let source = self.passthrough.as_ref().filter(|_| offer_source);
-        source.into_iter().chain(encoded).filter(|t| t.published).map(|t| t.rendition.clone()).collect()
+        source.into_iter().chain(encoded).filter(|t| offered(t)).map(|t| t.rendition.clone()).collect()
     }
 
     /// A pass-through rung that is no longer offered, kept for those who watch it.
@@ -279,7 +307,7 @@ impl Run {
 
     /// Checks whether the multivariant playlist may go out: everything planned has media, or has had its time.
     pub(super) fn settle(&mut self) -> Outcome {
-        if self.ready || !self.open {
+        if self.ready || !self.open || self.choice.is_awaited() {
             return Outcome::default();
         }
         let has_sound = |sound: &Sound| sound.track.as_ref().is_some_and(|track| track.published);
@@ -287,7 +315,8 @@ impl Run {
         let audio_settled = silent || self.sounds.iter().all(has_sound);
         let source_settled = self.passthrough.as_ref().is_none_or(|t| t.published);
         let others_settled = self.others.iter().all(|other| other.track.published);
-        let rungs_settled = self.rungs.iter().all(|r| r.track.as_ref().is_some_and(|t| t.published));
+        let rungs_settled =
+            self.rungs.iter().all(|r| !r.is_made() || r.track.as_ref().is_some_and(|t| t.published));
         let anything = self.tracks().any(|t| t.published);
         let late = self.ready_by.is_some_and(|by| Instant::now() >= by);
         let settled = audio_settled && source_settled && others_settled && rungs_settled;

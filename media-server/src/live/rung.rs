@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use media::{AccessUnit, VideoFormat, ladder::Rung};
+use media::{AccessUnit, Span, VideoFormat, ladder::Rung};
 use tokio::sync::mpsc;
 
 /// What an encoder is asked for.
@@ -15,6 +15,8 @@ pub struct RungRequest {
     pub source: VideoFormat,
     /// What to encode, in the order that [`RungEvent`] indexes.
     pub rungs: Vec<Rung>,
+    /// Which of them are made at first ([`RungSink::choose`]).
+    pub wanted: Vec<bool>,
 }
 
 /// What an encoder answers.
@@ -39,6 +41,18 @@ pub enum RungEvent {
         /// Why, in plain words.
         reason: String,
     },
+    /// There is no room for a rung: it is not made, and those behind it move up by one.
+    Left {
+        /// Index into the rungs as they are by then.
+        rung: usize,
+        /// Why, in plain words.
+        reason: String,
+    },
+    /// There is no room for the stream's rungs, and it is not to go out without: its publisher is ended.
+    Refused {
+        /// Why, in plain words.
+        reason: String,
+    },
     /// No worker can be kept alive: the rungs are gone, the pass-through rung goes on.
     Failed {
         /// Why, in plain words.
@@ -55,6 +69,8 @@ pub struct WorkerStatus {
     pub restarts: u64,
     /// Source units it could not take (it was too slow).
     pub dropped: u64,
+    /// Media time between the source's newest picture and the slowest rung's.
+    pub behind: Span,
 }
 
 /// Takes the source's units; dropping it ends the encoder.
@@ -62,6 +78,13 @@ pub trait RungSink: Send + Sync {
     /// Hands over one source unit in decode order; `edge` asks for an IDR on every rung at its PTS. Never waits:
     /// an encoder that is too slow skips to the next keyframe and counts.
     fn push(&self, unit: AccessUnit, edge: bool);
+    /// Makes these rungs from now on, by their places in the request. One that begins does so with an edge: with one that
+    /// is past where no other rung is made, else with one to come. Where none is wanted, no worker is kept.
+    fn choose(&self, wanted: &[bool]);
+    /// It had to give up a rung: the machine is short of time.
+    fn is_short(&self);
+    /// Whether the machine has room for one more rung. Who is told so takes it: the next one has to wait.
+    fn has_room(&self) -> bool;
     /// How it fares.
     fn status(&self) -> WorkerStatus;
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use media::{AudioFormat, VideoFormat};
 
+use super::choice::LadderChoice;
 use super::health::Health;
 use super::link::Link;
 use super::rendition::Rendition;
@@ -106,10 +107,12 @@ pub struct Snapshot {
     pub phase: Phase,
     /// The multivariant playlist may be handed out: every planned rendition has media, or has had its time.
     pub ready: bool,
-    /// Video renditions with media, best first.
+    /// Video renditions with media, and those that are made when somebody asks; best first.
     pub video: Vec<Rendition>,
     /// A pass-through rung that new viewers are no longer offered, kept for those who watch it.
     pub retired: Option<Rendition>,
+    /// Rungs that the machine could not make in time: nobody is offered them; what was listed can be fetched for a while.
+    pub shed: Vec<Rendition>,
     /// Renditions of sound with media: the first is played unless a viewer says otherwise.
     pub audio: Vec<Rendition>,
     /// Every listed segment starts with an IDR.
@@ -130,6 +133,8 @@ pub struct Snapshot {
     pub holding: bool,
     /// Running counters of this run.
     pub counters: Arc<Counters>,
+    /// The ladder in force; None before there is one.
+    pub ladder: Option<LadderChoice>,
     /// The encoder, where one runs.
     pub encoder: Option<Arc<dyn RungSink>>,
 }
@@ -137,10 +142,10 @@ pub struct Snapshot {
 impl Snapshot {
     /// Looks a rendition up by the folder in its address.
     pub fn rendition(&self, name: &str) -> Option<&Rendition> {
-        self.renditions().find(|r| &*r.name == name)
+        self.renditions().chain(&self.shed).find(|r| &*r.name == name)
     }
 
-    /// Every rendition that has media.
+    /// Every rendition that is offered.
     pub fn renditions(&self) -> impl Iterator<Item = &Rendition> {
         self.video.iter().chain(&self.retired).chain(&self.audio)
     }

@@ -4,11 +4,13 @@
 
 use std::collections::VecDeque;
 
+use media::segmenter::Edge;
 use media::splice::AudioSplice;
 use media::timeline::MOST_FURTHER;
 use media::{AccessUnit, AudioFormat, Format, Language, Span, Timestamp, silence};
 
 use super::flow::push;
+use super::hold::repeat;
 use super::rendition::{Rendition, Track};
 use super::run::{Outcome, Run};
 
@@ -52,6 +54,15 @@ pub(super) struct Sound {
     pub(super) held: VecDeque<AccessUnit>,
     /// Another publisher's sound is to come: up to its first frame there is silence.
     pub(super) joins: bool,
+    /// What it turns into at the next edge.
+    next: Option<Next>,
+}
+
+/// A sound that decodes otherwise from the next edge on. Pictures go on meanwhile, so that until then there is silence.
+struct Next {
+    format: AudioFormat,
+    /// Its frames so far; those before the edge have no place.
+    frames: VecDeque<AccessUnit>,
 }
 
 /// Which sounds are missing, by their place in the run.
@@ -104,6 +115,27 @@ impl Sound {
         for unit in self.held.drain(..before) {
             push(self.track.as_mut(), unit);
         }
+    }
+
+    /// A frame that has its place now; None where it waits for the edge at which the sound turns into what it is.
+    pub(super) fn defer(&mut self, unit: AccessUnit) -> Option<AccessUnit> {
+        let Some(next) = &mut self.next else { return Some(unit) };
+        if next.frames.len() >= MOST_HELD {
+            next.frames.pop_front();
+        }
+        next.frames.push_back(unit);
+        None
+    }
+
+    /// Gives out what it was, silence where it had ended already, and is empty from `at` on.
+    fn close(&mut self, at: Timestamp) {
+        if let Some(frame) = self.silent_frame() {
+            let silence = repeat(&frame, self.splice.end(), at - frame.duration, frame.duration);
+            self.held.extend(silence);
+        }
+        self.finish(at);
+        self.held.clear();
+        self.splice.begin(at);
     }
 
     /// Keeps no more than may be wanted.
@@ -185,17 +217,58 @@ impl Run {
     /// Every sound decodes as what it gets.
     fn tune(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
+        let begun = self.source.format.is_some() && self.tracks_mut().any(|track| track.published);
         for index in 0..self.sounds.len() {
             let Some(sound) = self.sounds.get(index) else { break };
             let told = self.sound_formats.iter().find(|(number, _)| *number == sound.from);
             let Some(format) = told.map(|(_, format)| format.clone()) else { continue };
-            if sound.format.as_ref() == Some(&format) {
+            let next = sound.next.as_ref().map(|next| &next.format);
+            if next.or(sound.format.as_ref()) == Some(&format) {
+                continue;
+            }
+            if sound.format.is_some() && begun {
+                self.announce_turn();
+                self.sounds[index].next = Some(Next { format, frames: VecDeque::new() });
                 continue;
             }
             if sound.format.is_some() {
                 self.interrupt();
             }
             self.set_sound(index, format);
+            outcome.changed = true;
+        }
+        outcome
+    }
+
+    /// A sound decodes otherwise from the next edge on: EXT-X-DISCONTINUITY there in every rendition. Pictures go on.
+    fn announce_turn(&mut self) {
+        if self.sounds.iter().any(|sound| sound.next.is_some()) {
+            return;
+        }
+        if self.sounds.iter().any(|sound| sound.joins) {
+            // Another publisher's pictures begin with a keyframe: no need to wait.
+            self.clock.restart();
+        }
+        self.discontinuities = self.discontinuities.saturating_add(1);
+        let next = self.clock.next_msn();
+        for track in self.tracks_mut() {
+            track.packager.discontinuity_at(next);
+        }
+    }
+
+    /// The next edge has come: sounds that waited for it are what they became.
+    pub(super) fn turn_sounds(&mut self, edge: Edge) -> Outcome {
+        let mut outcome = Outcome::default();
+        for index in 0..self.sounds.len() {
+            let Some(next) = self.sounds.get_mut(index).and_then(|sound| sound.next.take()) else { continue };
+            self.sounds[index].close(edge.at);
+            self.set_sound(index, next.format);
+            let sound = &mut self.sounds[index];
+            for unit in next.frames {
+                let Some(unit) = sound.splice.place(unit) else { continue };
+                self.tap.audio(index, sound.language(), sound.format.as_ref(), &unit);
+                sound.held.push_back(unit);
+            }
             outcome.changed = true;
         }
         outcome

@@ -87,6 +87,7 @@ impl Stream {
         let base = self.run.source.splice.end().filter(|end| now - *end < SEAM).unwrap_or(now);
         let format = Format::Video(slate.video.clone());
         self.standby.showing = Showing::begin(slate, base, self.run.first_sound());
+        self.run.choice.leave();
         self.run.rejoin();
         self.run.format(Track::Video(0), &format)
     }

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Settings;
 use super::directory::{DropOutcome, PublishError, StreamHandle};
 use super::feed::Feed;
-use super::publisher::{Input, PublishSpec, Publisher, QUEUE, Role};
+use super::publisher::{Ended, Input, PublishSpec, Publisher, QUEUE, Role};
 use super::run::{After, Outcome, Run};
-use super::rung::{RungEvent, RungFactory};
-use super::slate::SlateFactory;
+use super::rung::RungEvent;
 use super::snapshot::{Counters, Phase, SessionInfo, Snapshot};
 use super::standby::Standby;
 use super::switch::OnAir;
 use super::tap::Tap;
-use super::{Policy, air};
+use super::{Makers, Policy, Settings, air, choice};
 use crate::metrics::Metrics;
 
 /// How long an ended stream can still be fetched, beyond its window: viewers finish what they have listed.
@@ -33,11 +31,13 @@ pub(super) enum Command {
 pub(super) struct Stream {
     pub(super) name: Arc<str>,
     pub(super) settings: Settings,
-    factory: RungFactory,
+    makers: Makers,
     metrics: Metrics,
     pub(super) phase: Phase,
     pub(super) run: Run,
     tap: Tap,
+    /// Whoever wants a rung that is not made is heard here.
+    wake: Arc<Notify>,
     pub(super) primary: Option<Feed>,
     pub(super) backup: Option<Feed>,
     pub(super) on_air: OnAir,
@@ -55,20 +55,14 @@ impl Stream {
     pub(super) fn create(
         name: &str,
         settings: Settings,
-        (factory, slates): (RungFactory, SlateFactory),
+        makers: Makers,
         metrics: Metrics,
         cancel: CancellationToken,
     ) -> (StreamHandle, impl Future<Output = ()> + Send + use<>) {
         let name: Arc<str> = name.into();
-        let tap = Tap::new();
-        let run = Run::new(
-            &name,
-            settings.clone(),
-            After::default(),
-            Arc::clone(&factory),
-            metrics.clone(),
-            tap.clone(),
-        );
+        let (tap, wake) = (Tap::new(), Arc::default());
+        let ears = (tap.clone(), Arc::clone(&wake));
+        let run = Run::new(&name, settings.clone(), After::default(), &makers, metrics.clone(), ears);
         let counters = Arc::new(Counters::default());
         let first = Arc::new(Snapshot {
             name: Arc::clone(&name),
@@ -77,6 +71,7 @@ impl Stream {
             ready: false,
             video: Vec::new(),
             retired: None,
+            shed: Vec::new(),
             audio: Vec::new(),
             independent: true,
             missing: Vec::new(),
@@ -88,23 +83,26 @@ impl Stream {
             holding: false,
             counters: Arc::clone(&counters),
             encoder: None,
+            ladder: None,
         });
         let (snapshots, snapshot) = watch::channel(first);
         let (commands, inbox) = mpsc::channel(16);
+        let standby = Standby::new(Arc::clone(&makers.slates));
         let stream = Self {
             name,
             deadline: Some(Instant::now() + settings.reconnect_window),
             settings,
-            factory,
+            makers,
             metrics,
             phase: Phase::Waiting,
             run,
             tap: tap.clone(),
+            wake,
             primary: None,
             backup: None,
             on_air: OnAir::Nothing,
             holding: false,
-            standby: Standby::new(slates),
+            standby,
             session: None,
             counters,
             snapshots,
@@ -120,6 +118,7 @@ impl Stream {
         // cheaper than a timer for each of them.
         let mut bell = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut cancelled = std::pin::pin!(cancel.cancelled());
+        let wake = Arc::clone(&self.wake);
         let mut rings = false;
         loop {
             // While all is as it should be, what comes only puts the deadline off.
@@ -150,6 +149,12 @@ impl Stream {
                 n = next_rungs(self.run.events.as_mut(), &mut rung_batch) => {
                     self.rungs(&mut rung_batch);
                     if n == 0 && self.run.rungs_ended().changed {
+                        self.show();
+                    }
+                }
+                answer = choice::next_answer(&mut self.run.choice) => self.answered(answer),
+                () = wake.notified() => {
+                    if self.run.woken().changed {
                         self.show();
                     }
                 }
@@ -193,7 +198,7 @@ impl Stream {
                 stream = %name, silent, from = %feed.session.client, to = %spec.session.client,
                 "a newcomer with the publisher's key takes over"
             );
-            feed.ended.cancel();
+            feed.ended.halt.cancel();
             self.leave(role);
         }
         if self.phase == Phase::Ended {
@@ -203,9 +208,9 @@ impl Stream {
                 &self.name,
                 spec.settings,
                 after,
-                Arc::clone(&self.factory),
+                &self.makers,
                 self.metrics.clone(),
-                self.tap.clone(),
+                (self.tap.clone(), Arc::clone(&self.wake)),
             );
             self.counters = Arc::new(Counters::default());
             self.on_air = OnAir::Nothing;
@@ -222,8 +227,10 @@ impl Stream {
             counters: Arc::clone(&counters),
             wish: self.tap.wish(),
             skipping: Vec::new(),
+            farewell: Arc::default(),
         };
-        *self.slot(role) = Some(Feed::new(receiver, spec.ended, spec.session, spec.profile, counters));
+        let ended = Ended { halt: spec.ended, farewell: Arc::clone(&publisher.farewell) };
+        *self.slot(role) = Some(Feed::new(receiver, ended, spec.session, spec.profile, counters));
         self.metrics.streams_live.inc();
         self.phase = Phase::Live;
         self.deadline = None;
@@ -257,10 +264,33 @@ impl Stream {
     fn dismiss(&mut self) -> bool {
         let feeds: Vec<_> = [self.primary.take(), self.backup.take()].into_iter().flatten().collect();
         for feed in &feeds {
-            feed.ended.cancel();
+            feed.ended.halt.cancel();
             self.metrics.streams_live.dec();
         }
         !feeds.is_empty()
+    }
+
+    /// The publisher of this session is disconnected, and told why. Where it was the only one, the stream is over: the
+    /// next one begins anew.
+    pub(super) fn refuse(&mut self, session: &str, message: String) {
+        let at = |feed: &Option<Feed>| feed.as_ref().is_some_and(|feed| feed.session.session == session);
+        let refused = if at(&self.primary) {
+            self.primary.take()
+        } else if at(&self.backup) {
+            self.backup.take()
+        } else {
+            None
+        };
+        let Some(feed) = refused else { return };
+        tracing::warn!(stream = %self.name, session, message, "publisher refused now that its tracks are known");
+        feed.ended.because(message);
+        self.metrics.streams_live.dec();
+        if self.primary.is_none() && self.backup.is_none() {
+            self.end();
+        } else {
+            self.look();
+            self.show();
+        }
     }
 
     fn drop_publishers(&mut self, reply: oneshot::Sender<DropOutcome>) {
@@ -326,14 +356,22 @@ impl Stream {
         for event in batch.drain(..) {
             outcome |= self.run.rung(event);
         }
+        if let Some(reason) = self.run.refused.take() {
+            tracing::error!(stream = %self.name, reason, "publisher ended: its rungs cannot be made");
+            let feeds = [&self.primary, &self.backup].into_iter().flatten();
+            for session in feeds.map(|feed| feed.session.session.clone()).collect::<Vec<_>>() {
+                self.refuse(&session, "the server has no room to encode this stream".to_owned());
+            }
+        }
         if outcome.changed {
             self.show();
         }
     }
 
-    fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         let mut counters = Arc::clone(&self.counters);
         if let Some(feed) = air::on_air(self.on_air, self.primary.as_ref(), self.backup.as_ref()) {
+            feed.session.health.shed(self.run.shed_names());
             self.session = Some(feed.session.clone());
             counters = Arc::clone(&feed.counters);
         }
@@ -344,6 +382,7 @@ impl Stream {
             ready: self.run.ready,
             video: self.run.video_renditions(),
             retired: self.run.retired(),
+            shed: self.run.shed_renditions(),
             audio: self.run.audio_renditions(),
             independent: self.run.aligned,
             missing: self.run.missing.clone(),
@@ -355,6 +394,7 @@ impl Stream {
             holding: self.holding,
             counters,
             encoder: self.run.encoder.clone(),
+            ladder: self.run.choice.in_force().cloned(),
         }));
     }
 }

@@ -2,35 +2,28 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
+use super::demand::Asked;
+
 /// One such stream.
 #[derive(Debug)]
 pub struct Want {
-    began: Instant,
-    /// When it was wanted last: milliseconds since `began`, plus one; 0 for never.
-    last: AtomicU64,
+    last: Asked,
     asked: Notify,
     live: watch::Sender<bool>,
 }
 
 impl Want {
     fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            last: AtomicU64::new(0),
-            asked: Notify::new(),
-            live: watch::Sender::new(false),
-        }
+        Self { last: Asked::never(), asked: Notify::new(), live: watch::Sender::new(false) }
     }
 
     fn ask(&self) {
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now.saturating_add(1), Ordering::Relaxed);
+        self.last.ask();
         if !*self.live.borrow() {
             self.asked.notify_one();
         }
@@ -38,9 +31,7 @@ impl Want {
 
     /// Somebody wanted it within this time.
     pub fn within(&self, time: Duration) -> bool {
-        let last = self.last.load(Ordering::Relaxed);
-        let ago = self.began.elapsed().saturating_sub(Duration::from_millis(last.saturating_sub(1)));
-        last > 0 && ago < time
+        self.last.within(time)
     }
 
     /// Waits until somebody wants it. Cancel safe.

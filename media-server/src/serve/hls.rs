@@ -8,12 +8,12 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use media::playlist::{self, AudioRendition, MediaPlaylist, Object, Report, Variant, Wait};
 use media::{Format, VideoFormat};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::directives::Directives;
 use super::poster::Posters;
-use crate::live::{Directory, Phase, Rendition, Snapshot, StreamHandle, View, gzip};
+use crate::live::{Directory, Offer, Phase, Rendition, Snapshot, StreamHandle, View, gzip};
 use crate::metrics::Metrics;
 use crate::web::body::Body;
 use crate::web::respond::{self, cache, problem};
@@ -129,18 +129,24 @@ impl Hls {
             Ok(directives) => directives,
             Err(error) => return problem(StatusCode::BAD_REQUEST, "hls-directive", &error.to_string()),
         };
-        let mut view = rendition.view();
+        if directives.msn.is_some_and(|msn| is_too_far(snapshot, rendition, msn)) {
+            return too_far();
+        }
+        let mut view = match self.begun(rendition).await {
+            Ok(view) => view,
+            Err(response) => return response,
+        };
         let mut rule = HeaderValue::from_static(cache::LIVE);
         if let Some(msn) = directives.msn {
             match view.playlist.wait_for(msn, directives.part) {
                 Wait::Ready => {}
-                Wait::TooFar => {
-                    let detail = "_HLS_msn or _HLS_part lies too far in the future";
-                    return problem(StatusCode::BAD_REQUEST, "hls-directive", detail);
-                }
+                Wait::TooFar => return too_far(),
                 Wait::Block => {
-                    let ready = |v: &View| v.playlist.wait_for(msn, directives.part) == Wait::Ready;
-                    view = match self.wait(rendition.watch(), longest_block(&view.playlist), ready).await {
+                    let ready = |v: &View| {
+                        v.offer == Offer::Shed || v.playlist.wait_for(msn, directives.part) == Wait::Ready
+                    };
+                    view = match self.wait(rendition, longest_block(&view.playlist), ready).await {
+                        Ok(view) if view.offer == Offer::Shed => return shed(),
                         Ok(view) => view,
                         Err(response) => return response,
                     };
@@ -154,14 +160,33 @@ impl Hls {
         respond::playlist(headers, || text.plain.clone(), || text.gzip(), rule)
     }
 
+    /// A list with something in it. A rung that is not made for want of viewers is made now; players take a list without a
+    /// whole segment for an error, so that is waited for.
+    async fn begun(&self, rendition: &Rendition) -> Result<Arc<View>, Response<Body>> {
+        rendition.want();
+        let view = rendition.view();
+        match view.offer {
+            Offer::Shed => return Err(shed()),
+            Offer::Made if !view.playlist.is_empty() => return Ok(view),
+            Offer::Made | Offer::Parked => {}
+        }
+        let whole = |view: &View| view.playlist.has_segment() || view.offer == Offer::Shed;
+        let first = self.wait(rendition, longest_block(&view.playlist), whole).await;
+        match first {
+            Ok(view) if view.offer == Offer::Shed => Err(shed()),
+            first => first,
+        }
+    }
+
     async fn object(&self, rendition: &Rendition, name: &str, headers: &HeaderMap) -> Response<Body> {
+        rendition.want();
         let mut view = rendition.view();
         if view.playlist.object(name).is_none() {
             if view.playlist.hinted() != Some(name) {
                 return not_found("no such object, or it has left the window");
             }
             let settled = |v: &View| v.playlist.hinted() != Some(name);
-            view = match self.wait(rendition.watch(), longest_block(&view.playlist), settled).await {
+            view = match self.wait(rendition, longest_block(&view.playlist), settled).await {
                 Ok(view) => view,
                 Err(response) => return response,
             };
@@ -179,11 +204,13 @@ impl Hls {
     /// Waits until `ready`, bounded in time and in how many wait.
     async fn wait(
         &self,
-        mut views: watch::Receiver<Arc<View>>,
+        rendition: &Rendition,
         longest: Duration,
         ready: impl Fn(&View) -> bool,
     ) -> Result<Arc<View>, Response<Body>> {
         let Ok(_permit) = self.blocked.try_acquire() else { return Err(overloaded()) };
+        let _wanted = rendition.wait();
+        let mut views = rendition.watch();
         self.metrics.blocked_requests.inc();
         let waited = timeout(longest, views.wait_for(|v| ready(v))).await;
         self.metrics.blocked_requests.dec();
@@ -208,6 +235,23 @@ fn not_found(detail: &str) -> Response<Body> {
     problem(StatusCode::NOT_FOUND, "not-found", detail)
 }
 
+fn too_far() -> Response<Body> {
+    problem(StatusCode::BAD_REQUEST, "hls-directive", "_HLS_msn or _HLS_part lies too far in the future")
+}
+
+/// A rung that is not made will begin where the others are: what is too far for them is too far for it.
+fn is_too_far(snapshot: &Snapshot, rendition: &Rendition, msn: u64) -> bool {
+    let others = || snapshot.renditions().map(Rendition::view).filter(|view| !view.playlist.is_empty());
+    rendition.view().playlist.is_empty()
+        && others().next().is_some()
+        && others().all(|view| view.playlist.wait_for(msn, None) == Wait::TooFar)
+}
+
+/// Players that get this for a rung go to another one at once.
+fn shed() -> Response<Body> {
+    not_found("this rung is left out for now: the machine cannot encode it in time")
+}
+
 fn unavailable(detail: &str) -> Response<Body> {
     problem(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
 }
@@ -224,9 +268,11 @@ fn overloaded() -> Response<Body> {
 fn reports<'a>(snapshot: &'a Snapshot, own: &Rendition) -> Vec<Report<'a>> {
     let others = snapshot.renditions().filter(|r| r.name != own.name);
     others
-        .map(|r| {
-            let (last_msn, last_part) = r.view().playlist.last();
-            Report { uri: &r.report_uri, last_msn, last_part }
+        .filter_map(|r| {
+            let view = r.view();
+            // What is not made stands nowhere.
+            let (last_msn, last_part) = Some(view.playlist.last()).filter(|_| !view.playlist.is_empty())?;
+            Some(Report { uri: &r.report_uri, last_msn, last_part })
         })
         .collect()
 }

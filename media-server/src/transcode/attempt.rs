@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf as _, BytesMut};
-use media::{Timestamp, VideoFormat};
+use bytes::{Buf as _, Bytes, BytesMut};
+use media::{AccessUnit, Span, Timestamp, VideoFormat, av1, h265};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::live::RungEvent;
 
 use super::{
+    backend::Coding,
     process,
     protocol::{self, Encoded, FromWorker, ProtocolError, Start, ToWorker},
     spec::TranscodeSpec,
@@ -36,6 +37,8 @@ const REAP: Duration = Duration::from_secs(1);
 pub(super) enum End {
     /// It did all that it was asked, or nobody wants more.
     Finished,
+    /// No rung is wanted for now.
+    Unwanted,
     /// It is gone, and a replacement may do better.
     Died {
         /// Why, in plain words.
@@ -55,6 +58,9 @@ enum Fault {
     #[error("closed")]
     Closed,
     /// Nobody reads the rungs any more.
+    #[error("unread")]
+    Unread,
+    /// No rung is wanted for now.
     #[error("unwanted")]
     Unwanted,
     #[error("reading from the worker: {0}")]
@@ -94,6 +100,7 @@ pub(super) async fn run(
     let start = Start {
         spec: spec.clone(),
         resume_after: output.delivered.iter().map(|pts| pts.map(Timestamp::flicks)).collect(),
+        wanted: shared.wanted().clone(),
     };
     let (read, write) = socket.into_split();
     let flow = Flow::default();
@@ -105,10 +112,13 @@ pub(super) async fn run(
         loop {
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => break Fault::Unwanted,
+                () = cancel.cancelled() => break Fault::Unread,
                 fault = &mut collect => break fault,
                 // A failed write means a dead worker: what it made before is still read, up to its end of file.
-                _ = &mut feed, if !fed => fed = true,
+                done = &mut feed, if !fed => match done {
+                    Ok(Fed::Unwanted) => break Fault::Unwanted,
+                    Ok(Fed::All) | Err(_) => fed = true,
+                },
                 () = &mut log, if !logged => logged = true,
             }
         }
@@ -120,7 +130,8 @@ pub(super) async fn run(
         child.wait().await.ok();
     }
     match fault {
-        Fault::Unwanted => End::Finished,
+        Fault::Unread => End::Finished,
+        Fault::Unwanted => End::Unwanted,
         Fault::Closed => match status {
             Some(status) if status.success() && flow.ended.load(Acquire) => End::Finished,
             Some(status) => End::Died { reason: process::describe(status) },
@@ -135,10 +146,28 @@ async fn reap(child: &mut tokio::process::Child) -> Option<std::process::ExitSta
     tokio::time::timeout(REAP, child.wait()).await.ok()?.ok()
 }
 
-/// Writes the job and then the source's units; after the last one half-closes the socket.
-async fn feed(start: Start, mut socket: OwnedWriteHalf, shared: &Shared, flow: &Flow) -> io::Result<()> {
+/// How feeding ended.
+enum Fed {
+    /// The source has ended.
+    All,
+    /// No rung is made any more.
+    Unwanted,
+}
+
+/// Writes the job and then the source's units and which rungs are made; after the last unit half-closes the socket.
+async fn feed(start: Start, mut socket: OwnedWriteHalf, shared: &Shared, flow: &Flow) -> io::Result<Fed> {
+    let mut made = start.wanted.clone();
     write(&mut socket, ToWorker::Start(Box::new(start)).encode()).await?;
     loop {
+        let wanted = shared.wanted().clone();
+        if !wanted.contains(&true) {
+            return Ok(Fed::Unwanted);
+        }
+        for (rung, (now, before)) in (0_u8..).zip(wanted.iter().zip(&mut made)) {
+            if std::mem::replace(before, *now) != *now {
+                write(&mut socket, ToWorker::Choose { rung, made: *now }.encode()).await?;
+            }
+        }
         let entry = {
             let mut journal = shared.journal();
             journal.take().ok_or_else(|| journal.is_closed())
@@ -150,11 +179,15 @@ async fn feed(start: Start, mut socket: OwnedWriteHalf, shared: &Shared, flow: &
             }
             Err(true) => break,
             // `notify_one` keeps its permit when nobody waits yet, so no push is missed.
-            Err(false) => shared.waiting.notified().await,
+            Err(false) => tokio::select! {
+                () = shared.waiting.notified() => {}
+                () = shared.chosen.notified() => {}
+            },
         }
     }
     flow.ended.store(true, Release);
-    socket.shutdown().await
+    socket.shutdown().await?;
+    Ok(Fed::All)
 }
 
 /// Writes head and payload in one system call where the socket has room.
@@ -182,6 +215,9 @@ async fn collect(
     flow: &Flow,
 ) -> Fault {
     let mut collector = Collector {
+        begun: output.delivered.clone(),
+        made: shared.wanted().clone(),
+        fresh: vec![false; spec.rungs.len()],
         spec,
         workers,
         shared,
@@ -222,6 +258,11 @@ async fn collect(
 }
 
 struct Collector<'a> {
+    /// What the predecessors of this worker had delivered of each rung.
+    begun: Vec<Option<Timestamp>>,
+    /// Which rungs are made, and which of them have given nothing since they are: those are not late yet.
+    made: Vec<bool>,
+    fresh: Vec<bool>,
     spec: &'a TranscodeSpec,
     workers: &'a Workers,
     shared: &'a Shared,
@@ -241,20 +282,20 @@ impl Collector<'_> {
             FromWorker::Ready => self.ready = true,
             FromWorker::Progress { consumed } => self.consumed = consumed,
             FromWorker::Format { rung, width, height, frame_rate, config } => {
-                let format = VideoFormat { codec: codec(&config), width, height, frame_rate, config };
                 let rung = usize::from(rung);
+                let Some(spec) = self.spec.rungs.get(rung) else { return Ok(()) };
+                let codec = codec(spec.codec, &config);
+                let format = VideoFormat { codec, width, height, frame_rate, config };
                 let Some(known) = self.output.formats.get_mut(rung) else { return Ok(()) };
                 if known.as_ref() != Some(&format) {
                     *known = Some(format.clone());
                     self.send(RungEvent::Format { rung, format }).await?;
                 }
             }
-            FromWorker::Unit { rung, unit } => {
+            FromWorker::Unit { rung, mut unit } => {
                 let rung = usize::from(rung);
-                let pts = unit.pts;
-                match self.output.delivered.get_mut(rung) {
-                    Some(last) if last.is_none_or(|last| last < pts) => *last = Some(pts),
-                    _ => return Ok(()),
+                if !self.accept(rung, &mut unit) {
+                    return Ok(());
                 }
                 self.send(RungEvent::Unit { rung, unit }).await?;
                 self.settle(rung);
@@ -268,6 +309,27 @@ impl Collector<'_> {
         Ok(())
     }
 
+    /// Whether a unit is one that was not delivered yet. Pictures may be decoded in another order than they are shown in: what
+    /// a worker gives is all new, but for what lies before the last one that its predecessors had shown.
+    fn accept(&mut self, rung: usize, unit: &mut AccessUnit) -> bool {
+        let begun = self.begun.get(rung).copied().flatten();
+        let Some(delivered) = self.output.delivered.get_mut(rung) else { return false };
+        let Some(decoded) = self.output.decoded.get_mut(rung) else { return false };
+        if begun.is_some_and(|last| unit.pts <= last) {
+            return false;
+        }
+        if let Some(last) = decoded.filter(|last| unit.dts <= *last) {
+            // Its first pictures are decoded so long before they are shown that a predecessor's last one is still in the way.
+            unit.dts = last + Span::from_ticks(1, 90_000);
+        }
+        if let Some(fresh) = self.fresh.get_mut(rung) {
+            *fresh = false;
+        }
+        *decoded = Some(unit.dts);
+        *delivered = (*delivered).max(Some(unit.pts));
+        true
+    }
+
     /// Once a worker gives units: earlier, a new spare would take the processor from it.
     fn refill(&mut self) {
         if !std::mem::replace(&mut self.refilled, true)
@@ -278,17 +340,26 @@ impl Collector<'_> {
     }
 
     async fn send(&mut self, event: RungEvent) -> Result<(), Fault> {
-        self.output.events.send(event).await.map_err(|_| Fault::Unwanted)
+        self.output.events.send(event).await.map_err(|_| Fault::Unread)
     }
 
-    /// What all rungs have delivered is not needed again.
+    /// What all rungs that are made have delivered is not needed again.
     fn settle(&mut self, rung: usize) {
-        if let Some(slowest) = self.output.delivered.iter().copied().min().flatten() {
+        let before = std::mem::replace(&mut self.made, self.shared.wanted().clone());
+        for (index, fresh) in self.fresh.iter_mut().enumerate() {
+            *fresh |=
+                self.made.get(index) == Some(&true) && before.get(index) == Some(&false) && index != rung;
+        }
+        let each = self.output.delivered.iter().zip(&self.made).zip(&self.fresh);
+        let given = each.filter(|((_, made), fresh)| **made && !**fresh);
+        let slowest = given.map(|((delivered, _), _)| *delivered).min().flatten();
+        let first = self.made.iter().position(|made| *made);
+        if let Some(slowest) = slowest {
             self.shared.delivered.store(slowest.flicks(), Relaxed);
             self.shared.journal().settle(slowest);
         }
         let (since, count) = &mut self.output.second;
-        *count += u32::from(rung == 0);
+        *count += u32::from(Some(rung) == first);
         let elapsed = since.elapsed();
         if elapsed >= Duration::from_secs(1) {
             self.shared.rate.store((f64::from(*count) * 100.0 / elapsed.as_secs_f64()) as u32, Relaxed);
@@ -309,10 +380,19 @@ impl Collector<'_> {
     }
 }
 
-/// RFC 6381 codec string of an AVCDecoderConfigurationRecord: profile, compatibility and level follow its version.
-pub(super) fn codec(config: &[u8]) -> String {
-    match config {
-        [_, profile, compatibility, level, ..] => format!("avc1.{profile:02x}{compatibility:02x}{level:02x}"),
-        _ => "avc1".to_owned(),
+/// RFC 6381 codec string of a configuration record: `avcC`, `hvcC` or `av1C`.
+pub(super) fn codec(coding: Coding, config: &Bytes) -> String {
+    match coding {
+        Coding::H264 => match config.as_ref() {
+            // Profile, compatibility and level follow the version.
+            [_, profile, compatibility, level, ..] => {
+                format!("avc1.{profile:02x}{compatibility:02x}{level:02x}")
+            }
+            _ => "avc1".to_owned(),
+        },
+        Coding::Hevc => h265::format(config).map_or_else(|_| "hvc1".to_owned(), |format| format.codec),
+        Coding::Av1 => {
+            av1::format(config).ok().flatten().map_or_else(|| "av01".to_owned(), |format| format.codec)
+        }
     }
 }

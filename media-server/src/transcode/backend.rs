@@ -3,7 +3,10 @@
 //!
 //! What an element is able to do is measured (`probe`), not concluded from its name.
 
+use media::ladder::RungCodec;
 use serde::{Deserialize, Serialize};
+
+use super::dialect::{self, Ask, Dialect, Setting};
 
 /// What is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,6 +18,27 @@ pub enum Coding {
     Hevc,
     /// AV1.
     Av1,
+}
+
+impl Coding {
+    /// The name that people know it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Av1 => "AV1",
+        }
+    }
+}
+
+impl From<RungCodec> for Coding {
+    fn from(codec: RungCodec) -> Self {
+        match codec {
+            RungCodec::H264 => Self::H264,
+            RungCodec::Hevc => Self::Hevc,
+            RungCodec::Av1 => Self::Av1,
+        }
+    }
 }
 
 /// Where it is made.
@@ -31,23 +55,6 @@ pub enum Family {
     V4l2,
     /// The processor.
     Cpu,
-}
-
-/// How properties are named: elements of one kind share them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
-    /// `nvcudah264enc`, `nvautogpuh264enc` and those of the other codings.
-    Nvenc,
-    /// `nvh264enc`, as it was first.
-    NvencOld,
-    Va,
-    Qsv,
-    V4l2,
-    X264,
-    OpenH264,
-    X265,
-    SvtAv1,
-    Aom,
 }
 
 /// One kind of element. A machine with several devices has one for each, with the device in its name
@@ -123,22 +130,6 @@ pub const BACKENDS: [Backend; 18] = [
     cpu(("av1enc", "libgstaom.so", BAD), Coding::Av1, Dialect::Aom),
 ];
 
-/// What is asked of an encoder.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ask<'a> {
-    /// Bits a second.
-    pub bitrate: u32,
-    /// Quality in place of a constant bit rate (x264's CRF); of x264 alone, others keep the bit rate.
-    pub(super) crf: Option<u8>,
-    /// One of x264's names for speed; others are told what comes near it.
-    pub preset: &'a str,
-    /// Threads, where it is the processor's.
-    pub threads: u32,
-}
-
-/// A property of an element: name and value as text.
-pub(super) type Setting = (&'static str, String);
-
 impl Backend {
     /// The kind that an element is of, by its name.
     pub fn of(element: &str) -> Option<&'static Self> {
@@ -159,62 +150,7 @@ impl Backend {
 
     /// What has to be set. Elements change from version to version: what one does not have is left out, but for the bit rate.
     pub(super) fn settings(&self, ask: &Ask<'_>) -> Vec<Setting> {
-        let kbits = (ask.bitrate / 1000).max(1).to_string();
-        let threads = ask.threads.max(1).to_string();
-        match self.dialect {
-            Dialect::Nvenc => text(&[
-                ("bitrate", &kbits),
-                ("rate-control", "cbr"),
-                ("rc-mode", "cbr"),
-                ("vbv-buffer-size", &kbits),
-                ("preset", nvenc_preset(ask.preset)),
-                ("tune", "low-latency"),
-                ("multi-pass", "disabled"),
-                ("gop-size", "-1"),
-                ("b-frames", "0"),
-                ("bframes", "0"),
-                ("zero-reorder-delay", "true"),
-                ("rc-lookahead", "0"),
-                ("aud", "false"),
-            ]),
-            Dialect::NvencOld => text(&[
-                ("bitrate", &kbits),
-                ("rc-mode", "cbr"),
-                ("vbv-buffer-size", &kbits),
-                ("preset", "low-latency-hq"),
-                ("gop-size", "-1"),
-                ("bframes", "0"),
-                ("zerolatency", "true"),
-                ("aud", "false"),
-            ]),
-            Dialect::Va => text(&[
-                ("bitrate", &kbits),
-                ("rate-control", "cbr"),
-                ("cpb-size", &kbits),
-                ("target-usage", usage(ask.preset)),
-                // As long as the element takes; the GOP clock asks sooner.
-                ("key-int-max", "1024"),
-                ("b-frames", "0"),
-                ("aud", "false"),
-            ]),
-            Dialect::Qsv => text(&[
-                ("bitrate", &kbits),
-                ("rate-control", "cbr"),
-                ("target-usage", usage(ask.preset)),
-                ("gop-size", "0"),
-                ("b-frames", "0"),
-                ("low-latency", "true"),
-            ]),
-            Dialect::V4l2 => {
-                let controls = format!("controls,video_bitrate_mode=1,video_bitrate={}", ask.bitrate);
-                vec![("extra-controls", controls)]
-            }
-            Dialect::X264 => x264(ask, &kbits, &threads),
-            Dialect::OpenH264 => openh264(ask, &threads),
-            Dialect::X265 => x265(ask, &kbits, &threads),
-            Dialect::SvtAv1 => svt_av1(&kbits, &threads),
-            Dialect::Aom => aom(&kbits, &threads),
-        }
+        dialect::settings(self.dialect, ask)
     }
 
     /// The settings without which it would encode something else.
@@ -223,183 +159,9 @@ impl Backend {
     }
 }
 
-fn text(settings: &[(&'static str, &str)]) -> Vec<Setting> {
-    settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
-}
-
-fn x264(ask: &Ask<'_>, kbits: &str, threads: &str) -> Vec<Setting> {
-    let mut settings = text(&[
-        ("bitrate", kbits),
-        ("speed-preset", ask.preset),
-        ("tune", "zerolatency"),
-        ("pass", if ask.crf.is_some() { "qual" } else { "cbr" }),
-        // Milliseconds of the target rate.
-        ("vbv-buf-capacity", "1000"),
-        ("bframes", "0"),
-        ("aud", "false"),
-        ("key-int-max", "1073741823"),
-        ("option-string", "scenecut=0"),
-        ("threads", threads),
-    ]);
-    settings.extend(ask.crf.map(|crf| ("quantizer", crf.to_string())));
-    settings
-}
-
-fn openh264(ask: &Ask<'_>, threads: &str) -> Vec<Setting> {
-    text(&[
-        ("bitrate", &ask.bitrate.to_string()),
-        ("rate-control", "bitrate"),
-        ("complexity", openh264_complexity(ask.preset)),
-        ("gop-size", "1073741823"),
-        ("scene-change-detection", "false"),
-        ("multi-thread", threads),
-    ])
-}
-
-fn x265(ask: &Ask<'_>, kbits: &str, threads: &str) -> Vec<Setting> {
-    text(&[
-        ("bitrate", kbits),
-        ("speed-preset", ask.preset),
-        ("tune", "zerolatency"),
-        ("key-int-max", "1073741823"),
-        ("log-level", "error"),
-        (
-            "option-string",
-            &format!(
-                "scenecut=0:bframes=0:open-gop=0:vbv-maxrate={kbits}:vbv-bufsize={kbits}:pools={threads}"
-            ),
-        ),
-    ])
-}
-
-fn svt_av1(kbits: &str, threads: &str) -> Vec<Setting> {
-    text(&[
-        ("target-bitrate", kbits),
-        ("preset", "10"),
-        ("intra-period-length", "-1"),
-        ("parameters-string", &format!("rc=2:pred-struct=1:scd=0:lp={threads}")),
-    ])
-}
-
-fn aom(kbits: &str, threads: &str) -> Vec<Setting> {
-    text(&[
-        ("target-bitrate", kbits),
-        ("usage-profile", "realtime"),
-        ("end-usage", "cbr"),
-        ("cpu-used", "8"),
-        ("lag-in-frames", "0"),
-        // Without a range its rate control aborts.
-        ("min-quantizer", "4"),
-        ("max-quantizer", "60"),
-        ("keyframe-max-dist", "1073741823"),
-        ("row-mt", "true"),
-        ("threads", threads),
-    ])
-}
-
-/// x264's presets as NVENC's, p1 (fast) to p7.
-fn nvenc_preset(preset: &str) -> &'static str {
-    match preset {
-        "ultrafast" | "superfast" => "p2",
-        "veryfast" | "faster" | "fast" => "p4",
-        "medium" => "p5",
-        "slow" => "p6",
-        _ => "p7",
-    }
-}
-
-/// The same as VA-API's and Quick Sync's, 7 (fast) to 1.
-fn usage(preset: &str) -> &'static str {
-    match preset {
-        "ultrafast" | "superfast" => "7",
-        "veryfast" | "faster" | "fast" => "5",
-        "medium" => "4",
-        "slow" => "2",
-        _ => "1",
-    }
-}
-
-fn openh264_complexity(preset: &str) -> &'static str {
-    match preset {
-        "medium" => "medium",
-        "slow" | "slower" | "veryslow" | "placebo" => "high",
-        _ => "low",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(element: &str) -> String {
-        with(element, None)
-    }
-
-    fn with(element: &str, crf: Option<u8>) -> String {
-        let ask = Ask { bitrate: 2_500_000, crf, preset: "veryfast", threads: 2 };
-        let settings = Backend::of(element).unwrap().settings(&ask);
-        let settings: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        settings.join(" ")
-    }
-
-    #[test]
-    fn a_quality_has_the_bit_rate_as_its_bound() {
-        let settings = with("x264enc", Some(23));
-        assert!(settings.starts_with("bitrate=2500 ") && settings.contains(" pass=qual "), "{settings}");
-        assert!(settings.ends_with(" quantizer=23"), "{settings}");
-        assert_eq!(with("vah264enc", Some(23)), line("vah264enc"));
-    }
-
-    #[test]
-    fn each_kind_is_told_in_its_own_words() {
-        for (element, expected) in [
-            (
-                "nvcudah264enc",
-                "bitrate=2500 rate-control=cbr rc-mode=cbr vbv-buffer-size=2500 preset=p4 tune=low-latency \
-                 multi-pass=disabled gop-size=-1 b-frames=0 bframes=0 zero-reorder-delay=true rc-lookahead=0 aud=false",
-            ),
-            (
-                "nvh264enc",
-                "bitrate=2500 rc-mode=cbr vbv-buffer-size=2500 preset=low-latency-hq gop-size=-1 bframes=0 \
-                 zerolatency=true aud=false",
-            ),
-            (
-                "vah264enc",
-                "bitrate=2500 rate-control=cbr cpb-size=2500 target-usage=5 key-int-max=1024 b-frames=0 aud=false",
-            ),
-            (
-                "qsvh265enc",
-                "bitrate=2500 rate-control=cbr target-usage=5 gop-size=0 b-frames=0 low-latency=true",
-            ),
-            ("v4l2h264enc", "extra-controls=controls,video_bitrate_mode=1,video_bitrate=2500000"),
-            (
-                "x264enc",
-                "bitrate=2500 speed-preset=veryfast tune=zerolatency pass=cbr vbv-buf-capacity=1000 bframes=0 \
-                 aud=false key-int-max=1073741823 option-string=scenecut=0 threads=2",
-            ),
-            (
-                "openh264enc",
-                "bitrate=2500000 rate-control=bitrate complexity=low gop-size=1073741823 \
-                 scene-change-detection=false multi-thread=2",
-            ),
-            (
-                "x265enc",
-                "bitrate=2500 speed-preset=veryfast tune=zerolatency key-int-max=1073741823 log-level=error \
-                 option-string=scenecut=0:bframes=0:open-gop=0:vbv-maxrate=2500:vbv-bufsize=2500:pools=2",
-            ),
-            (
-                "svtav1enc",
-                "target-bitrate=2500 preset=10 intra-period-length=-1 parameters-string=rc=2:pred-struct=1:scd=0:lp=2",
-            ),
-            (
-                "av1enc",
-                "target-bitrate=2500 usage-profile=realtime end-usage=cbr cpu-used=8 lag-in-frames=0 min-quantizer=4 max-quantizer=60 \
-                 keyframe-max-dist=1073741823 row-mt=true threads=2",
-            ),
-        ] {
-            assert_eq!(line(element), expected, "{element}");
-        }
-    }
 
     #[test]
     fn elements_of_further_devices_are_known() {

@@ -25,6 +25,7 @@ pub(super) struct Entry {
 }
 
 /// See the module.
+#[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other, not a mode")]
 #[derive(Debug)]
 pub(super) struct Journal {
     entries: VecDeque<Entry>,
@@ -40,6 +41,8 @@ pub(super) struct Journal {
     dropped: u64,
     closed: bool,
     retired: bool,
+    /// There is no worker, and none is wanted.
+    dozes: bool,
     queue_bytes: usize,
     queue_span: Span,
     replay_bytes: usize,
@@ -64,6 +67,7 @@ impl Journal {
             dropped: 0,
             closed: false,
             retired: false,
+            dozes: false,
             queue_bytes: limits.queue_bytes,
             queue_span: span(limits.queue_span),
             replay_bytes: limits.replay_bytes,
@@ -84,12 +88,16 @@ impl Journal {
             return Err(Overrun { dropped: 1 });
         }
         if self.skipping && !unit.keyframe {
-            self.dropped += 1;
+            self.dropped += u64::from(!self.dozes);
             return Ok(());
         }
         self.skipping = false;
         self.waiting_bytes += unit.payload.len();
         self.entries.push_back(Entry { unit, edge });
+        if self.dozes {
+            self.keep_late();
+            return Ok(());
+        }
         if self.is_over() {
             self.skip();
         }
@@ -144,6 +152,39 @@ impl Journal {
     pub(super) fn abandon(&mut self) {
         self.forget(self.seen);
         self.rewind();
+    }
+
+    /// No worker is wanted for now. The newest segments are kept: who begins then has a whole one at once.
+    pub(super) fn doze(&mut self) {
+        self.dozes = true;
+        self.sent = 0;
+        self.seen = 0;
+        self.waiting_bytes += std::mem::take(&mut self.seen_bytes);
+        self.keep_late();
+    }
+
+    /// One is wanted again. What was kept waits for it.
+    pub(super) fn wake(&mut self) {
+        self.dozes = false;
+    }
+
+    /// Keeps what a segment began with before the newest, where one did so with a keyframe, and what came since.
+    fn keep_late(&mut self) {
+        let begins = |entry: &Entry| entry.edge && entry.unit.keyframe;
+        let mut segments =
+            (0..self.entries.len()).rev().filter(|&at| self.entries.get(at).is_some_and(begins));
+        let (newest, before) = (segments.next(), segments.next());
+        if let Some(from) = before.or(newest) {
+            self.forget(from);
+        }
+        if self.is_over() {
+            let newest = self.entries.iter().rposition(|entry| entry.unit.keyframe);
+            self.forget(newest.unwrap_or(self.entries.len()));
+        }
+        if self.is_over() {
+            self.forget(self.entries.len());
+        }
+        self.skipping = self.entries.is_empty();
     }
 
     /// Units dropped so far.
@@ -312,6 +353,36 @@ mod tests {
         assert!(taken(&mut journal).is_empty());
         journal.push(unit(10, true, 100), false).unwrap();
         assert_eq!(taken(&mut journal), [10]);
+    }
+
+    #[test]
+    fn who_begins_after_a_time_without_a_worker_has_a_whole_segment_at_once() {
+        let mut journal = journal(1 << 20, Duration::from_secs(9));
+        for i in 0..15 {
+            journal.push(unit(i, i % 10 == 0, 100), i % 10 == 0).unwrap();
+        }
+        assert_eq!(taken(&mut journal).len(), 15);
+        journal.doze();
+        for i in 15..57 {
+            journal.push(unit(i, i % 5 == 0, 100), i % 10 == 0).unwrap();
+        }
+        journal.wake();
+        assert_eq!(taken(&mut journal), (40..57).collect::<Vec<_>>());
+        assert_eq!(journal.dropped(), 0);
+        assert_eq!((journal.waiting_bytes, journal.seen_bytes), (0, 1700));
+    }
+
+    #[test]
+    fn what_is_kept_without_a_worker_is_bounded() {
+        let mut journal = journal(1500, Duration::from_secs(9));
+        journal.doze();
+        for i in 0..100 {
+            journal.push(unit(i, i == 0, 100), i == 0).unwrap();
+        }
+        assert!(journal.entries.len() <= 16 && journal.waiting_bytes <= 1600);
+        journal.push(unit(100, true, 100), true).unwrap();
+        journal.wake();
+        assert_eq!(taken(&mut journal), [100]);
     }
 
     #[test]

@@ -9,8 +9,11 @@
 
 mod attempt;
 mod backend;
+mod dialect;
 mod journal;
 mod one_off;
+mod placement;
+mod plan;
 mod poster;
 mod process;
 mod protocol;
@@ -27,6 +30,7 @@ pub use crate::live::RungEvent;
 pub use backend::{BACKENDS, Backend, Coding, Family};
 pub use journal::Overrun;
 pub use one_off::OneOffError;
+pub use placement::{Device, Elements, Load, Place, Placement, Wish};
 pub use poster::make_poster;
 pub use remux::remux_main;
 pub use slate::make_slate;
@@ -35,6 +39,6 @@ pub use spec::{
     InvalidSpec, Limits, PRESETS, PosterSpec, RungSpec, SlateSpec, SoundCodec, SoundSpec, TranscodeSpec, X264,
 };
 pub use supervisor::{Stats, Transcoder, start};
-pub use survey::{Row, Run, Survey, has_devices, survey};
+pub use survey::{Part, Row, Run, Seen, Survey, has_devices, installed, survey};
 pub use worker::{plugin_main, trial_main, worker_main};
 pub use workers::Workers;

@@ -31,7 +31,7 @@ pub async fn make_poster(
 }
 
 async fn make(workers: &Workers, spec: PosterSpec, unit: AccessUnit) -> Result<Bytes, OneOffError> {
-    let process::Worker { mut child, socket, stderr } = process::spawn(workers.program(), false)?;
+    let process::Worker { mut child, socket, stderr } = process::spawn(workers.program(), false, &[])?;
     let (read, mut write_half) = socket.into_split();
     let feed = async {
         write(&mut write_half, ToWorker::Poster(Box::new(spec)).encode()).await?;

@@ -27,6 +27,15 @@ const PASSED_ON: [&str; 8] = [
     "TMPDIR",
     "XDG_RUNTIME_DIR",
 ];
+/// The same, where they decide which devices there are and what their drivers load.
+pub(super) const OF_DRIVERS: [&str; 6] = [
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "GST_CUDA_NVRTC_LIBNAME",
+    "LIBVA_DRIVERS_PATH",
+    "LIBVA_DRIVER_NAME",
+    "ONEVPL_SEARCH_PATH",
+];
 /// Where an operator's own plugins lie, most wanted first.
 const OPERATORS_PLUGINS: [&str; 4] =
     ["GST_PLUGIN_PATH_1_0", "GST_PLUGIN_PATH", "GST_PLUGIN_SYSTEM_PATH_1_0", "GST_PLUGIN_SYSTEM_PATH"];
@@ -61,8 +70,10 @@ pub(super) fn confined(program: &Path) -> Command {
     let dirs: Vec<OsString> = OPERATORS_PLUGINS.iter().filter_map(std::env::var_os).collect();
     let mut command = Command::new(program);
     command
+        // What is sent to the daemon's group (Ctrl-C at a terminal) is the daemon's to answer.
+        .process_group(0)
         .env_clear()
-        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(PASSED_ON.iter().chain(&OF_DRIVERS).filter_map(|name| Some((name, std::env::var_os(name)?))))
         // The worker loads the five plugins it needs by name. Reading the whole registry, or worse rescanning it
         // in a forked scanner, would cost 50 ms to seconds of a stream's start and a writable cache.
         .env(PLUGIN_DIRS, dirs.join(&OsString::from(":")))
@@ -75,14 +86,15 @@ pub(super) fn confined(program: &Path) -> Command {
 }
 
 /// Starts `program transcode-worker` with one end of a socket pair as its stdin. Needs a tokio runtime.
-/// `devices`: it may use those that encode.
-pub(super) fn spawn(program: &Path, devices: bool) -> io::Result<Worker> {
+/// `devices`: it may use those that encode. `plugins`: files that it loads before it has a job.
+pub(super) fn spawn(program: &Path, devices: bool, plugins: &[&str]) -> io::Result<Worker> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let socket = UnixStream::from_std(ours)?;
     let mut child = confined(program)
         .arg("transcode-worker")
         .args(devices.then_some("--devices"))
+        .args(plugins.iter().flat_map(|file| ["--load", file]))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

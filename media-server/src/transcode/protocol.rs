@@ -31,6 +31,7 @@ const SLATE: u8 = 3;
 const FILE: u8 = 4;
 const ENCODE_SOUND: u8 = 5;
 const POSTER: u8 = 6;
+const CHOOSE: u8 = 7;
 const READY: u8 = 16;
 const FORMAT: u8 = 17;
 const UNIT: u8 = 18;
@@ -69,6 +70,9 @@ pub(super) struct Start {
     pub(super) spec: TranscodeSpec,
     /// For each rung the last PTS already delivered, in flicks: later frames only are encoded.
     pub(super) resume_after: Vec<Option<i64>>,
+    /// Which rungs are made at first; those that are not there are.
+    #[serde(default)]
+    pub(super) wanted: Vec<bool>,
 }
 
 /// Daemon to worker.
@@ -78,6 +82,8 @@ pub(super) enum ToWorker {
     Start(Box<Start>),
     /// One source unit in decode order; `edge` asks for an IDR on every rung at its PTS.
     Source { unit: AccessUnit, edge: bool },
+    /// A rung is made from the next edge on, or no longer.
+    Choose { rung: u8, made: bool },
     /// First message of the other job: a file to be encoded once.
     Slate(Box<SlateSpec>),
     /// The file, or its next part.
@@ -157,6 +163,12 @@ impl ToWorker {
         match self {
             Self::Start(start) => message(START, 0, serde_json::to_vec(start).unwrap_or_default().into()),
             Self::Source { unit, edge } => unit_head(SOURCE, 0, *edge, unit),
+            Self::Choose { rung, made } => {
+                let mut encoded = message(CHOOSE, 2, Bytes::new());
+                encoded.head.put_u8(*rung);
+                encoded.head.put_u8(u8::from(*made));
+                encoded
+            }
             Self::Slate(spec) => message(SLATE, 0, serde_json::to_vec(spec).unwrap_or_default().into()),
             Self::File(part) => message(FILE, 0, part.clone()),
             Self::Sound(spec) => {
@@ -167,12 +179,16 @@ impl ToWorker {
     }
 
     /// From a whole message's kind and body.
-    pub(super) fn decode(kind: u8, body: Bytes) -> Result<Self, ProtocolError> {
+    pub(super) fn decode(kind: u8, mut body: Bytes) -> Result<Self, ProtocolError> {
         match kind {
             START => serde_json::from_slice(&body)
                 .map(|start| Self::Start(Box::new(start)))
                 .map_err(|error| ProtocolError::Job(error.to_string())),
             SOURCE => take_unit(kind, body).map(|(_, edge, unit)| Self::Source { unit, edge }),
+            CHOOSE => {
+                require(kind, &body, 2)?;
+                Ok(Self::Choose { rung: body.get_u8(), made: body.get_u8() != 0 })
+            }
             SLATE => serde_json::from_slice(&body)
                 .map(|spec| Self::Slate(Box::new(spec)))
                 .map_err(|error| ProtocolError::Job(error.to_string())),
@@ -342,6 +358,13 @@ mod tests {
         #[test]
         fn a_source_unit_survives_the_wire(unit in unit(), edge in any::<bool>()) {
             let sent = ToWorker::Source { unit, edge };
+            let (kind, body) = split(&mut wire(&sent.encode())).unwrap().unwrap();
+            prop_assert_eq!(ToWorker::decode(kind, body).unwrap(), sent);
+        }
+
+        #[test]
+        fn a_choice_survives_the_wire(rung in any::<u8>(), made in any::<bool>()) {
+            let sent = ToWorker::Choose { rung, made };
             let (kind, body) = split(&mut wire(&sent.encode())).unwrap().unwrap();
             prop_assert_eq!(ToWorker::decode(kind, body).unwrap(), sent);
         }

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::OwnedReadHalf;
 
 use super::attempt::{codec, write};
+use super::backend::Coding;
 use super::one_off::{Answers, OneOffError};
 use super::process;
 use super::protocol::{FromWorker, ToWorker};
@@ -33,7 +34,7 @@ pub async fn make_slate(workers: &Workers, mut spec: SlateSpec, file: Bytes) -> 
 }
 
 async fn make(workers: &Workers, spec: SlateSpec, file: Bytes) -> Result<Slate, OneOffError> {
-    let process::Worker { mut child, socket, stderr } = process::spawn(workers.program(), false)?;
+    let process::Worker { mut child, socket, stderr } = process::spawn(workers.program(), false, &[])?;
     let (read, mut write_half) = socket.into_split();
     let (numerator, denominator) = spec.frame_rate;
     let interval =
@@ -63,7 +64,8 @@ async fn collect(socket: OwnedReadHalf, interval: Span) -> Result<Slate, OneOffE
     loop {
         match answers.next().await? {
             FromWorker::Format { width, height, frame_rate, config, .. } => {
-                made.video = VideoFormat { codec: codec(&config), width, height, frame_rate, config };
+                made.video =
+                    VideoFormat { codec: codec(Coding::H264, &config), width, height, frame_rate, config };
             }
             FromWorker::Sound { config } => made.sound_config = aac::canonical(&config),
             FromWorker::Unit { rung, unit } => {

@@ -241,7 +241,8 @@ impl Job {
     }
 
     async fn attempt(&self) -> Result<(), Fault> {
-        let process::Worker { mut child, socket, stderr } = process::spawn(self.workers.program(), false)?;
+        let process::Worker { mut child, socket, stderr } =
+            process::spawn(self.workers.program(), false, &[])?;
         let (read, write_half) = socket.into_split();
         let result = {
             let mut feed = pin!(self.feed(write_half));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media::VideoFormat;
+use media::ladder::Tuning;
 use serde::{Deserialize, Serialize};
 
 use super::backend::{Backend, Coding};
@@ -42,20 +43,31 @@ pub struct RungSpec {
     /// Frames a second wished for, as (numerator, denominator): one of every n source frames is kept, n being the
     /// nearest whole number. `None` keeps every frame.
     pub fps: Option<(u32, u32)>,
-    /// Target bit rate in bit/s; with `crf` the most.
+    /// Target bit rate in bit/s; with a quality the most, unless that is said.
     pub video_bitrate: u32,
-    /// x264 speed preset, one of [`PRESETS`], where it is not the job's.
+    /// What it is encoded as.
+    pub codec: Coding,
+    /// GStreamer's element that encodes it, where it is not the job's.
     #[serde(default)]
-    pub preset: Option<String>,
-    /// Quality in place of a constant bit rate, 0 to 51.
-    #[serde(default)]
-    pub crf: Option<u8>,
+    pub encoder: Option<String>,
+    /// How.
+    #[serde(with = "TuningFields")]
+    pub tuning: Tuning,
 }
 
 impl RungSpec {
     /// One as the job says.
     pub fn new(name: &str, (width, height): (u32, u32), video_bitrate: u32) -> Self {
-        Self { name: name.to_owned(), width, height, fps: None, video_bitrate, preset: None, crf: None }
+        Self {
+            name: name.to_owned(),
+            width,
+            height,
+            fps: None,
+            video_bitrate,
+            codec: Coding::H264,
+            encoder: None,
+            tuning: Tuning::default(),
+        }
     }
 }
 
@@ -71,8 +83,14 @@ pub struct TranscodeSpec {
     pub rungs: Vec<RungSpec>,
     /// x264 speed preset, one of [`PRESETS`]; other encoders are told what comes near it.
     pub preset: String,
-    /// GStreamer's element that encodes, of H.264.
+    /// GStreamer's element that encodes, where a rung has none of its own.
     pub encoder: String,
+    /// A device's element that decodes; None for the processor.
+    #[serde(default)]
+    pub decoder: Option<String>,
+    /// A device's element that scales; None for the processor.
+    #[serde(default)]
+    pub scaler: Option<String>,
     /// Bounds on memory and time.
     #[serde(default)]
     pub limits: Limits,
@@ -240,12 +258,18 @@ pub enum InvalidSpec {
     /// A quality out of x264's range.
     #[error("rung {0}: the quality must be 0 to 51")]
     Quality(String),
+    /// A buffer, B-frames or lookahead out of x264's range.
+    #[error("rung {0}: the buffer must be 1 ms to 10 s, B-frames 16 and lookahead 250 frames at most")]
+    Delay(String),
     /// Sound that AAC does not have.
     #[error("sound must have 8000 to 96000 samples a second and 1 to 8 channels")]
     Sound,
-    /// An element that is none of H.264's encoders.
-    #[error("no encoder of H.264 is called {0:?}; `media-server encoders` shows those that are there")]
-    Encoder(String),
+    /// An element that is no encoder of a rung's codec.
+    #[error("no encoder of {1} is called {0:?}; `media-server encoders` shows those that are there")]
+    Encoder(String, &'static str),
+    /// An element that neither decodes this source nor scales.
+    #[error("{0:?} neither decodes this source nor scales")]
+    Stage(String),
     /// Not an x264 preset.
     #[error("no x264 preset is called {0:?}")]
     Preset(String),
@@ -285,10 +309,20 @@ impl RungSpec {
         if !(1_000..=2_000_000_000).contains(&self.video_bitrate) {
             return Err(InvalidSpec::Bitrate(self.name.clone()));
         }
-        if self.crf.is_some_and(|crf| crf > 51) {
+        let Tuning { crf, max_bitrate, buffer_ms, b_frames, lookahead, .. } = &self.tuning;
+        if max_bitrate.is_some_and(|most| !(1_000..=2_000_000_000).contains(&most)) {
+            return Err(InvalidSpec::Bitrate(self.name.clone()));
+        }
+        if crf.is_some_and(|crf| crf > 51) {
             return Err(InvalidSpec::Quality(self.name.clone()));
         }
-        match &self.preset {
+        if buffer_ms.is_some_and(|buffer| !(1..=10_000).contains(&buffer))
+            || *b_frames > 16
+            || *lookahead > 250
+        {
+            return Err(InvalidSpec::Delay(self.name.clone()));
+        }
+        match &self.tuning.preset {
             Some(preset) if !PRESETS.contains(&preset.as_str()) => Err(InvalidSpec::Preset(preset.clone())),
             _ => Ok(()),
         }
@@ -296,9 +330,16 @@ impl RungSpec {
 }
 
 impl TranscodeSpec {
-    /// Why its encoder is none.
-    pub(super) fn unknown_encoder(&self) -> InvalidSpec {
-        InvalidSpec::Encoder(self.encoder.clone())
+    /// What encodes a rung.
+    pub(super) fn encoder_of<'a>(
+        &'a self,
+        rung: &'a RungSpec,
+    ) -> Result<(&'a str, &'static Backend), InvalidSpec> {
+        let element = rung.encoder.as_ref().unwrap_or(&self.encoder);
+        Backend::of(element)
+            .filter(|backend| backend.coding == rung.codec)
+            .map(|backend| (element.as_str(), backend))
+            .ok_or_else(|| InvalidSpec::Encoder(element.clone(), rung.codec.name()))
     }
 
     /// Checks what GStreamer's setters would otherwise panic on.
@@ -309,10 +350,7 @@ impl TranscodeSpec {
         if !PRESETS.contains(&self.preset.as_str()) {
             return Err(InvalidSpec::Preset(self.preset.clone()));
         }
-        if Backend::of(&self.encoder).is_none_or(|it| it.coding != Coding::H264) {
-            return Err(self.unknown_encoder());
-        }
-        self.rungs.iter().try_for_each(RungSpec::validate)
+        self.rungs.iter().try_for_each(|rung| self.encoder_of(rung).map(|_| ()).and(rung.validate()))
     }
 }
 
@@ -326,6 +364,20 @@ struct VideoFormatFields {
     frame_rate: Option<(u32, u32)>,
     #[serde(with = "base64_bytes")]
     config: Bytes,
+}
+
+/// The fields of [`Tuning`] as they travel.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Tuning")]
+struct TuningFields {
+    preset: Option<String>,
+    crf: Option<u8>,
+    max_bitrate: Option<u32>,
+    buffer_ms: Option<u32>,
+    profile: Option<String>,
+    tune: Option<String>,
+    b_frames: u8,
+    lookahead: u16,
 }
 
 mod base64_bytes {
@@ -360,6 +412,8 @@ mod tests {
             rungs: vec![RungSpec::new("240p", (426, 240), 400_000)],
             preset: "veryfast".into(),
             encoder: X264.into(),
+            decoder: None,
+            scaler: None,
             limits: Limits::default(),
         }
     }

@@ -45,7 +45,7 @@ pub struct Stats {
     pub restarts: u64,
     /// Source units that no worker was given: before the first keyframe, or the worker was too slow.
     pub dropped: u64,
-    /// Frames a second that the first rung gave over the last second.
+    /// Frames a second that the first rung that is made gave over the last second.
     pub fps: f64,
     /// Media time between the newest source unit and the slowest rung.
     pub lag: Span,
@@ -54,6 +54,10 @@ pub struct Stats {
 /// What the stream's handle and the supervisor share.
 pub(super) struct Shared {
     journal: Mutex<Journal>,
+    /// Which rungs are made.
+    wanted: Mutex<Vec<bool>>,
+    /// That has changed.
+    pub(super) chosen: Notify,
     /// Units wait in the journal, or it is closed.
     pub(super) waiting: Notify,
     pub(super) pid: AtomicU32,
@@ -70,6 +74,16 @@ impl Shared {
     /// stream itself, so a poisoned lock is taken as it is.
     pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which rungs are made, by their places in the job.
+    pub(super) fn wanted(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is something to make.
+    pub(super) fn wants_any(&self) -> bool {
+        self.wanted().contains(&true)
     }
 }
 
@@ -88,6 +102,18 @@ impl Transcoder {
         pushed
     }
 
+    /// Makes these rungs from now on, by their places in the job; all of them at first. A rung that begins while others are
+    /// made does so with the next edge; the first ones after none was made begin with the segment before the running one.
+    /// Where none is wanted there is no worker.
+    pub fn choose(&self, wanted: &[bool]) {
+        let mut now = self.shared.wanted();
+        for (index, now) in now.iter_mut().enumerate() {
+            *now = wanted.get(index).copied().unwrap_or(false);
+        }
+        drop(now);
+        self.shared.chosen.notify_one();
+    }
+
     /// Process id of the live worker.
     pub fn pid(&self) -> Option<u32> {
         Some(self.shared.pid.load(Relaxed)).filter(|&pid| pid != 0)
@@ -101,7 +127,8 @@ impl Transcoder {
     /// How it fares.
     pub fn stats(&self) -> Stats {
         let (pushed, delivered) = (self.shared.pushed.load(Relaxed), self.shared.delivered.load(Relaxed));
-        let known = pushed != i64::MIN && delivered != i64::MIN;
+        // Where no rung is made, nothing is late.
+        let known = pushed != i64::MIN && delivered != i64::MIN && self.shared.wants_any();
         Stats {
             pid: self.pid(),
             restarts: self.restarts(),
@@ -134,6 +161,8 @@ pub fn start(
 ) -> (Transcoder, mpsc::Receiver<RungEvent>, impl Future<Output = ()> + Send + 'static) {
     let shared = Arc::new(Shared {
         journal: Mutex::new(Journal::new(&spec.limits, MAX_UNIT)),
+        wanted: Mutex::new(vec![true; spec.rungs.len()]),
+        chosen: Notify::new(),
         waiting: Notify::new(),
         pid: AtomicU32::new(0),
         restarts: AtomicU64::new(0),
@@ -144,6 +173,7 @@ pub fn start(
     let (sender, events) = mpsc::channel(EVENTS);
     let output = Output {
         delivered: vec![None; spec.rungs.len()],
+        decoded: vec![None; spec.rungs.len()],
         formats: vec![None; spec.rungs.len()],
         events: sender,
         second: (Instant::now(), 0),
@@ -175,11 +205,13 @@ impl Drop for Retire {
 
 /// What has come out so far, across workers.
 pub(super) struct Output {
-    /// The last PTS of each rung.
+    /// The latest PTS of each rung.
     pub(super) delivered: Vec<Option<Timestamp>>,
+    /// The last DTS of each.
+    pub(super) decoded: Vec<Option<Timestamp>>,
     pub(super) formats: Vec<Option<VideoFormat>>,
     pub(super) events: mpsc::Sender<RungEvent>,
-    /// Start of the second being counted, and the first rung's units in it.
+    /// Start of the second being counted, and the first made rung's units in it.
     pub(super) second: (Instant, u32),
 }
 
@@ -201,6 +233,9 @@ impl Supervisor {
             return self.fail(invalid.to_string()).await;
         }
         loop {
+            if !self.shared.wants_any() && !self.sleep().await {
+                return;
+            }
             let started = Instant::now();
             let before = self.output.delivered.clone();
             let end =
@@ -208,6 +243,7 @@ impl Supervisor {
             self.shared.pid.store(0, Relaxed);
             let reason = match end {
                 End::Finished => return,
+                End::Unwanted => continue,
                 End::Hopeless { reason } => return self.fail(reason).await,
                 End::Died { reason } => reason,
             };
@@ -226,6 +262,34 @@ impl Supervisor {
                 return;
             }
         }
+    }
+
+    /// Waits until a rung is wanted. False: none will be.
+    async fn sleep(&mut self) -> bool {
+        self.shared.journal().doze();
+        loop {
+            let changed = async {
+                tokio::select! {
+                    () = self.shared.chosen.notified() => {}
+                    () = self.shared.waiting.notified() => {}
+                    () = self.output.events.closed() => {}
+                }
+            };
+            if self.cancel.run_until_cancelled(changed).await.is_none() || self.output.events.is_closed() {
+                return false;
+            }
+            if self.shared.wants_any() {
+                break;
+            }
+            if self.shared.journal().is_closed() {
+                return false;
+            }
+        }
+        self.shared.journal().wake();
+        // What was given before has no part in what begins now.
+        self.output.delivered.fill(None);
+        self.shared.delivered.store(i64::MIN, Relaxed);
+        true
     }
 
     /// Counts a death. True when there were too many of late.

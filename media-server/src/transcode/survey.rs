@@ -1,4 +1,4 @@
-//! Which encoders this machine has, measured: each is tried in a process of its own, within a deadline. A driver that
+//! Which encoders this machine has, and what its devices decode and scale, measured: each is tried in a process of its own, within a deadline. A driver that
 //! crashes or hangs costs a line of the table, and nothing else.
 
 use std::ffi::OsString;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use super::backend::{BACKENDS, Backend, Coding, Family};
+use super::plan::{DECODERS, SCALERS};
 use super::process;
 
 /// Sizes that are tried, the largest first.
@@ -19,8 +20,14 @@ pub(super) const SIZES: [(u32, u32); 2] = [(1920, 1080), (1280, 720)];
 const DEADLINE: Duration = Duration::from_mins(1);
 /// How long a plugin may take to be loaded: a driver is started by it.
 const LOADING: Duration = Duration::from_secs(15);
+/// Encoders that are opened at a time to see how many a device takes; one that takes so many has no bound that matters.
+pub(super) const MOST_SESSIONS: u32 = 16;
 /// Most of an answer that is read, in bytes.
 const ANSWER: usize = 64 << 10;
+
+/// Seen of GStreamer 1.22 with CUDA 13: it asks its compiler for code of a chip that this one knows no more.
+const NO_COMPILER: &str = "no CUDA compiler that GStreamer can use: install libnvrtc (GStreamer 1.22 needs that of CUDA 11 or 12), and \
+                           name its file in GST_CUDA_NVRTC_LIBNAME where it is not called libnvrtc.so";
 
 /// What a plugin's file has in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +82,27 @@ pub struct Row {
     pub sessions: Option<u32>,
 }
 
+/// An element of a device that decodes or scales, or one that a device could have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// GStreamer's element.
+    pub element: String,
+    /// Where it works.
+    pub family: Family,
+    /// What it decodes (`H.264`, `HEVC`, `AV1`); None of one that scales.
+    pub decodes: Option<String>,
+    /// Of several devices which, where the element says so.
+    pub device: Option<String>,
+    /// The plugin's version.
+    pub version: Option<String>,
+    /// Every picture came out of it, in its turn, scaled down and brought back.
+    pub works: bool,
+    /// Why not.
+    pub why: Option<String>,
+    /// How fast that is, by the source's size.
+    pub runs: Vec<Run>,
+}
+
 /// All of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Survey {
@@ -82,6 +110,17 @@ pub struct Survey {
     pub fingerprint: String,
     /// Of one coding those that are preferred stand first.
     pub encoders: Vec<Row>,
+    /// What stands in front of encoders on devices.
+    pub parts: Vec<Part>,
+}
+
+/// What was seen of one element.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// It encodes.
+    Encoder(&'a Row),
+    /// It decodes or scales.
+    Part(&'a Part),
 }
 
 impl Survey {
@@ -104,12 +143,15 @@ impl Survey {
         let fit = |row: &&Row| {
             row.coding == coding
                 && row.works
+                && row.family != Family::Cpu
                 && row.runs.first().is_some_and(|run| run.frames_per_second >= 2.0 * fps)
         };
-        let of = |family: fn(Family) -> bool| self.encoders.iter().filter(fit).find(|row| family(row.family));
-        of(|family| family != Family::Cpu).or_else(|| {
-            self.encoders.iter().find(|row| row.coding == coding && row.works && row.family == Family::Cpu)
-        })
+        self.encoders.iter().find(fit).or_else(|| self.of_processor(coding))
+    }
+
+    /// The first of the processor's encoders that works.
+    pub fn of_processor(&self, coding: Coding) -> Option<&Row> {
+        self.encoders.iter().find(|row| row.coding == coding && row.works && row.family == Family::Cpu)
     }
 }
 
@@ -122,64 +164,112 @@ pub fn has_devices() -> bool {
     named("/dev", "nvidia0") || named("/dev/dri", "renderD") || named("/dev", "video")
 }
 
+/// The processor's first encoder of a coding, where it is installed: nothing says yet that it works.
+pub fn installed(coding: Coding) -> Option<&'static str> {
+    let first = BACKENDS.iter().find(|it| it.coding == coding && it.family == Family::Cpu)?;
+    let dirs = process::plugin_dirs();
+    dirs.iter().any(|dir| dir.join(first.file).is_file()).then_some(first.element)
+}
+
 /// Tries them all. `seen` is told of each as it is done.
-pub async fn survey(program: &Path, mut seen: impl FnMut(&Row)) -> Survey {
-    let fingerprint = fingerprint();
-    let mut encoders = Vec::new();
-    let mut plugins: Vec<(&str, Result<Plugin, String>)> = Vec::new();
+pub async fn survey(program: &Path, mut seen: impl FnMut(Seen<'_>)) -> Survey {
+    let mut survey = Survey { fingerprint: fingerprint(), encoders: Vec::new(), parts: Vec::new() };
+    let mut trials = Trials { program, plugins: Vec::new() };
     for backend in &BACKENDS {
-        if !plugins.iter().any(|(file, _)| *file == backend.file) {
-            plugins.push((backend.file, load(program, backend.file).await));
-        }
-        let Some((_, plugin)) = plugins.iter().find(|(file, _)| *file == backend.file) else { continue };
-        for row in tried(program, backend, plugin).await {
-            seen(&row);
-            encoders.push(row);
+        let Backend { element, family, coding, file, package, .. } = *backend;
+        let kind = Kind { element, family, file, package, is: &|element| backend.is(element) };
+        for Tried { element, version, trial } in trials.of(&kind).await {
+            let Trial { works, why, device, runs, sessions } = trial;
+            let row = Row { element, family, coding, device, version, works, why, runs, sessions };
+            seen(Seen::Encoder(&row));
+            survey.encoders.push(row);
         }
     }
-    Survey { fingerprint, encoders }
-}
-
-async fn load(program: &Path, file: &str) -> Result<Plugin, String> {
-    ask::<Option<Plugin>>(program, &["--plugin", file], LOADING).await?.ok_or_else(String::new)
-}
-
-async fn tried(program: &Path, backend: &Backend, plugin: &Result<Plugin, String>) -> Vec<Row> {
-    let row = |element: &str, version: Option<String>, trial: Trial| Row {
-        element: element.to_owned(),
-        family: backend.family,
-        coding: backend.coding,
-        device: trial.device,
-        version,
-        works: trial.works,
-        why: trial.why,
-        runs: trial.runs,
-        sessions: trial.sessions,
-    };
-    let not = |why: String| Trial { why: Some(why), ..Trial::default() };
-    let plugin = match plugin {
-        Ok(plugin) => plugin,
-        Err(why) if why.is_empty() => {
-            let why = format!("not installed (on Debian and Ubuntu: {})", backend.package);
-            return vec![row(backend.element, None, not(why))];
-        }
-        Err(why) => return vec![row(backend.element, None, not(why.clone()))],
-    };
-    let version = Some(plugin.version.clone());
-    let elements: Vec<_> = plugin.elements.iter().filter(|element| backend.is(element)).collect();
-    if elements.is_empty() {
-        let why = match backend.family {
-            Family::Cpu => "this version of the plugin has no such element",
-            _ => "no device that does this",
+    let decoders = DECODERS.iter().map(|it| (it.element, it.family, Some(it.codec.name())));
+    let scalers = SCALERS.iter().map(|it| (it.element, it.family, None));
+    for (element, family, decodes) in decoders.chain(scalers) {
+        // Elements of a device come together in one file.
+        let Some(Backend { file, package, .. }) = BACKENDS.iter().find(|it| it.family == family) else {
+            continue;
         };
-        return vec![row(backend.element, version, not(why.to_owned()))];
+        let is = |name: &str| {
+            DECODERS.iter().any(|it| it.element == element && it.is(name))
+                || SCALERS.iter().any(|it| it.element == element && it.is(name))
+        };
+        let kind = Kind { element, family, file, package, is: &is };
+        for Tried { element, version, trial } in trials.of(&kind).await {
+            let Trial { works, why, device, runs, sessions: _ } = trial;
+            let decodes = decodes.map(str::to_owned);
+            let part = Part { element, family, decodes, device, version, works, why, runs };
+            seen(Seen::Part(&part));
+            survey.parts.push(part);
+        }
     }
-    let mut rows = Vec::new();
-    for element in elements {
-        let trial = ask::<Trial>(program, &[element], DEADLINE).await.unwrap_or_else(not);
-        rows.push(row(element, version.clone(), trial));
+    survey
+}
+
+/// A kind of element on trial.
+struct Kind<'a> {
+    element: &'static str,
+    family: Family,
+    file: &'static str,
+    package: &'static str,
+    is: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+struct Tried {
+    element: String,
+    version: Option<String>,
+    trial: Trial,
+}
+
+struct Trials<'a> {
+    program: &'a Path,
+    /// Files that were looked into.
+    plugins: Vec<(&'static str, Result<Plugin, String>)>,
+}
+
+impl Trials<'_> {
+    /// Those of a kind that are there, or why there is none.
+    async fn of(&mut self, kind: &Kind<'_>) -> Vec<Tried> {
+        let not = |why: String| Trial { why: Some(why), ..Trial::default() };
+        let none = |version, why| vec![Tried { element: kind.element.to_owned(), version, trial: not(why) }];
+        let plugin = match self.load(kind.file).await {
+            Ok(plugin) => plugin,
+            Err(why) if why.is_empty() => {
+                return none(None, format!("not installed (on Debian and Ubuntu: {})", kind.package));
+            }
+            Err(why) => return none(None, why),
+        };
+        let version = Some(plugin.version);
+        let elements: Vec<_> = plugin.elements.iter().filter(|element| (kind.is)(element)).collect();
+        if elements.is_empty() {
+            let why = match kind.family {
+                Family::Nvidia if kind.element == "cudaconvertscale" && !plugin.elements.is_empty() => {
+                    NO_COMPILER
+                }
+                Family::Cpu => "this version of the plugin has no such element",
+                _ => "no device that does this",
+            };
+            return none(version, why.to_owned());
+        }
+        let mut tried = Vec::new();
+        for element in elements {
+            let trial = ask::<Trial>(self.program, &[element], DEADLINE).await.unwrap_or_else(not);
+            tried.push(Tried { element: element.clone(), version: version.clone(), trial });
+        }
+        tried
     }
-    rows
+
+    async fn load(&mut self, file: &'static str) -> Result<Plugin, String> {
+        if let Some((_, known)) = self.plugins.iter().find(|(known, _)| *known == file) {
+            return known.clone();
+        }
+        let found = ask::<Option<Plugin>>(self.program, &["--plugin", file], LOADING).await;
+        let found = found.and_then(|plugin| plugin.ok_or_else(String::new));
+        self.plugins.push((file, found.clone()));
+        found
+    }
 }
 
 /// Runs `program encoder-trial ARGUMENTS` and reads its answer.
@@ -226,6 +316,9 @@ fn fingerprint() -> String {
         names.sort();
         hash.update(format!("{names:?}"));
     }
+    for name in process::OF_DRIVERS {
+        hash.update(format!("{name}={:?}\n", std::env::var_os(name)));
+    }
     hash.update(env!("CARGO_PKG_VERSION"));
     let sum = hash.finalize();
     let (head, _) = sum.split_first_chunk::<8>().map_or(([0; 8], &[][..]), |(head, rest)| (*head, rest));
@@ -262,7 +355,7 @@ mod tests {
     }
 
     fn best(encoders: Vec<Row>) -> Option<String> {
-        let survey = Survey { fingerprint: String::new(), encoders };
+        let survey = Survey { fingerprint: String::new(), encoders, parts: Vec::new() };
         survey.best(Coding::H264, 30.0).map(|row| row.element.clone())
     }
 
@@ -274,6 +367,18 @@ mod tests {
         let slow = vec![row("v4l2h264enc", true, 35.0), cpu(), row("openh264enc", true, 90.0)];
         assert_eq!(best(slow).as_deref(), Some("x264enc"), "a slow device is no gain");
         assert_eq!(best(vec![row("x265enc", true, 90.0)]), None, "another coding");
+    }
+
+    #[test]
+    fn the_processors_first_encoder_that_works_is_its_own() {
+        let of = |encoders| {
+            let survey = Survey { fingerprint: String::new(), encoders, parts: Vec::new() };
+            survey.of_processor(Coding::H264).map(|row| row.element.clone())
+        };
+        let device = || row("vah264enc", true, 400.0);
+        let both = vec![device(), row("x264enc", false, 0.0), row("openh264enc", true, 90.0)];
+        assert_eq!(of(both).as_deref(), Some("openh264enc"));
+        assert_eq!(of(vec![device(), row("x265enc", true, 90.0)]), None, "another coding");
     }
 
     #[tokio::test]
@@ -299,7 +404,11 @@ mod tests {
     fn what_was_kept_counts_as_long_as_the_machine_is_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("encoders.json");
-        let survey = Survey { fingerprint: fingerprint(), encoders: vec![row("x264enc", true, 40.5)] };
+        let survey = Survey {
+            fingerprint: fingerprint(),
+            encoders: vec![row("x264enc", true, 40.5)],
+            parts: Vec::new(),
+        };
         survey.write(&path).unwrap();
         assert_eq!(Survey::read(&path), Some(survey.clone()));
         Survey { fingerprint: "another".into(), ..survey }.write(&path).unwrap();

@@ -12,6 +12,8 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwap;
+
 use super::process::{self, Worker};
 
 /// Starts workers. Clones share the spare. A [`PathBuf`] converts into one that keeps no spare.
@@ -21,6 +23,7 @@ pub struct Workers(Arc<Inner>);
 struct Inner {
     program: PathBuf,
     devices: bool,
+    loads: Arc<ArcSwap<Vec<&'static str>>>,
     keeps_spare: AtomicBool,
     spare: Mutex<Option<Worker>>,
 }
@@ -28,14 +31,16 @@ struct Inner {
 impl Workers {
     /// `program` is the executable that has the `transcode-worker` subcommand, usually `current_exe()`.
     pub fn new(program: PathBuf) -> Self {
-        Self::with_devices(program, false)
+        Self::with_devices(program, false, Arc::default())
     }
 
-    /// The same, for workers that may use the devices that encode.
-    pub fn with_devices(program: PathBuf, devices: bool) -> Self {
+    /// The same, for workers that may use the devices that encode. `loads`: plugins' files that they load before they have a
+    /// job: that of CUDA takes two seconds to look at its device.
+    pub fn with_devices(program: PathBuf, devices: bool, loads: Arc<ArcSwap<Vec<&'static str>>>) -> Self {
         Self(Arc::new(Inner {
             program,
             devices,
+            loads,
             keeps_spare: AtomicBool::new(false),
             spare: Mutex::new(None),
         }))
@@ -65,7 +70,7 @@ impl Workers {
         let spare = self.spare().take().filter(Worker::is_alive);
         match spare {
             Some(worker) => Ok(worker),
-            None => process::spawn(&self.0.program, self.0.devices),
+            None => self.spawn(),
         }
     }
 
@@ -73,9 +78,13 @@ impl Workers {
     pub(super) fn refill(&self) -> io::Result<()> {
         let mut spare = self.spare();
         if self.0.keeps_spare.load(Relaxed) && !spare.as_ref().is_some_and(Worker::is_alive) {
-            *spare = Some(process::spawn(&self.0.program, self.0.devices)?);
+            *spare = Some(self.spawn()?);
         }
         Ok(())
+    }
+
+    fn spawn(&self) -> io::Result<Worker> {
+        process::spawn(&self.0.program, self.0.devices, &self.0.loads.load())
     }
 
     fn spare(&self) -> MutexGuard<'_, Option<Worker>> {

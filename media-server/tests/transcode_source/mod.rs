@@ -105,6 +105,8 @@ pub(crate) fn job(source: &Source) -> TranscodeSpec {
         rungs: vec![rung("240p", 426, 240), rung("180p", 320, 180)],
         preset: "veryfast".to_owned(),
         encoder: media_server::transcode::X264.into(),
+        decoder: None,
+        scaler: None,
         limits: Limits { queue_span: Duration::from_mins(1), ..Limits::default() },
     }
 }
@@ -128,6 +130,8 @@ impl Given {
             RungEvent::Format { rung, format } => self.formats[rung].push(format),
             RungEvent::Unit { rung, unit } => self.units[rung].push(unit),
             RungEvent::Restarted { reason } => self.restarts.push(reason),
+            // Of who chooses where it is encoded.
+            RungEvent::Left { .. } | RungEvent::Refused { .. } => {}
             RungEvent::Failed { reason } => self.failed = Some(reason),
         }
     }
@@ -166,10 +170,11 @@ pub(crate) fn presented(units: &[AccessUnit]) -> Vec<Timestamp> {
 /// Decodes a rung with ffmpeg. Returns the frames it saw; panics on any complaint.
 pub(crate) fn decode(format: &VideoFormat, units: &[AccessUnit]) -> usize {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rung.h264");
+    let name = if format.codec.starts_with("hvc1") { "hevc" } else { "h264" };
+    let path = folder.path().join("rung");
     std::fs::write(&path, annex_b(format, units)).unwrap();
     let output = Command::new("ffmpeg")
-        .args(["-v", "warning", "-err_detect", "explode", "-f", "h264", "-i"])
+        .args(["-v", "warning", "-err_detect", "explode", "-f", name, "-i"])
         .arg(&path)
         .args(["-f", "framecrc", "-"])
         .output()
@@ -179,23 +184,19 @@ pub(crate) fn decode(format: &VideoFormat, units: &[AccessUnit]) -> usize {
     String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.starts_with('#')).count()
 }
 
-/// As a raw byte stream with its parameter sets in front (ITU-T H.264 Annex B).
+/// As a raw byte stream with its parameter sets in front (ITU-T H.264 and H.265, Annex B).
 pub(crate) fn annex_b(format: &VideoFormat, units: &[AccessUnit]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut nal = |bytes: &[u8]| {
         out.extend_from_slice(&[0, 0, 0, 1]);
         out.extend_from_slice(bytes);
     };
-    // ISO/IEC 14496-15 5.3.3.1: SPS after five bytes and a count, then PPS.
-    let mut rest = &format.config[5..];
-    for mask in [0x1f, 0xff] {
-        let count = rest[0] & mask;
-        rest = &rest[1..];
-        for _ in 0..count {
-            let length = be(&rest[..2]) as usize;
-            nal(&rest[2..2 + length]);
-            rest = &rest[2 + length..];
-        }
+    if format.codec.starts_with("hvc1") {
+        let config = media::h265::Config::parse(&format.config).unwrap();
+        [config.vps, config.sps, config.pps].concat().iter().for_each(|set| nal(set));
+    } else {
+        let config = media::h264::Config::parse(&format.config).unwrap();
+        [config.sps, config.pps].concat().iter().for_each(|set| nal(set));
     }
     for unit in units {
         let mut rest = &unit.payload[..];

@@ -3,6 +3,7 @@
 pub mod delivery;
 pub mod feed;
 pub mod ladder;
+pub mod ladder_quality;
 pub mod nginx;
 pub mod part_latency;
 pub mod pass_through;
@@ -11,3 +12,4 @@ pub mod srt_loss;
 pub mod table;
 pub mod viewers;
 pub mod webrtc_floor;
+pub mod worker_latency;

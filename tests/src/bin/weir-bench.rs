@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use weir_tests::bench::{delivery, ladder, part_latency, pass_through, srt_loss, viewers, webrtc_floor};
+use weir_tests::bench::{
+    delivery, ladder, ladder_quality, part_latency, pass_through, srt_loss, viewers, webrtc_floor,
+    worker_latency,
+};
 
 /// Benchmarks beside peers, in the same run.
 #[derive(Parser)]
@@ -28,8 +31,12 @@ enum Benchmark {
     PassThrough,
     /// Requests and bytes a second, beside nginx.
     Delivery,
-    /// CPU of the transcode worker, beside gst-launch-1.0.
+    /// CPU and memory of the transcode worker, beside ffmpeg and gst-launch-1.0.
     Ladder,
+    /// How much of the picture its rungs keep, beside ffmpeg.
+    LadderQuality,
+    /// From a frame to its coded frames, and from a worker's start to its first.
+    WorkerLatency,
     /// From a frame to its part.
     PartLatency,
     /// SRT packets lost on a bad path, beside libsrt.
@@ -57,6 +64,8 @@ async fn main() -> Result<()> {
             Benchmark::PassThrough => pass_through::run(folder.path()).await,
             Benchmark::Delivery => delivery::run(folder.path()).await,
             Benchmark::Ladder => ladder::run(folder.path()).await,
+            Benchmark::LadderQuality => ladder_quality::run(folder.path()).await,
+            Benchmark::WorkerLatency => worker_latency::run().await,
             Benchmark::PartLatency => part_latency::run(folder.path()).await,
             Benchmark::SrtLoss => srt_loss::run(folder.path()).await,
             Benchmark::Viewers => viewers::run().await,

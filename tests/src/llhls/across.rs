@@ -36,6 +36,7 @@ pub(super) fn judge(list: &Multivariant, all: &[Followed], end: Instant, finding
         judge_reports(followed, all, end, findings);
     }
     judge_sameness(&live, findings);
+    judge_discontinuities(&live, findings);
     judge_clocks(&live, findings);
     for variant in &list.variants {
         judge_variant(list, variant, &live, findings);
@@ -104,6 +105,20 @@ fn judge_sameness(live: &[&Followed], findings: &mut Findings) {
     }
 }
 
+/// R57: what one rendition was seen to break, the others break too, as far as the same segments were listed.
+fn judge_discontinuities(live: &[&Followed], findings: &mut Findings) {
+    let Some((first, rest)) = live.split_first() else { return };
+    for other in rest {
+        let listed = |followed: &Followed, msn: &u64| followed.history.date_times.contains_key(msn);
+        let both = |msn: &&u64| listed(first, msn) && listed(other, msn);
+        let [ours, theirs] =
+            [first, other].map(|it| it.history.discontinuities.iter().filter(both).collect::<BTreeSet<_>>());
+        findings.hold(57, ours == theirs, || {
+            format!("discontinuities: {} {ours:?}, {} {theirs:?}", first.name, other.name)
+        });
+    }
+}
+
 /// `PROGRAM-DATE-TIME` minus decode time, by segment.
 fn clock_offsets(followed: &Followed) -> BTreeMap<u64, f64> {
     let Some(media) = &followed.media else { return BTreeMap::new() };
@@ -111,7 +126,7 @@ fn clock_offsets(followed: &Followed) -> BTreeMap<u64, f64> {
         media.segments.iter().filter_map(|(msn, fetched)| Some((*msn, fetched.samples.first()?.decode_time)));
     starts
         .filter_map(|(msn, start)| {
-            Some((msn, followed.history.date_times.get(&msn)? - media.init.seconds(start)))
+            Some((msn, followed.history.date_times.get(&msn)? - media.init_of(msn).seconds(start)))
         })
         .collect()
 }
@@ -158,7 +173,8 @@ fn judge_against(reference: &Followed, followed: &Followed, findings: &mut Findi
         let Some(other) = theirs.segments.get(msn).and_then(|fetched| fetched.samples.first()) else {
             continue;
         };
-        let apart = media.init.seconds(first.decode_time) - theirs.init.seconds(other.decode_time);
+        let ours = media.init_of(*msn).seconds(first.decode_time);
+        let apart = ours - theirs.init_of(*msn).seconds(other.decode_time);
         let tolerance = if is_audio { frame + 0.001 } else { 0.002 };
         let says = || format!("{name} {msn}: begins {:+.1} ms from {to}", apart * 1e3);
         findings.hold(40, apart.abs() <= tolerance, says);
@@ -200,7 +216,7 @@ fn judge_variant(list: &Multivariant, variant: &Variant, live: &[&Followed], fin
             findings.hold(46, said == real, || format!("{name}: RESOLUTION {said}, init {real}"));
         }
         if let Some(said) = a.number("FRAME-RATE") {
-            let samples = media.segments.values().flat_map(|fetched| &fetched.samples);
+            let samples = media.unchanged().flat_map(|fetched| &fetched.samples);
             let (count, ticks) = samples.fold((0_u64, 0_u64), |(n, t), s| (n + 1, t + u64::from(s.duration)));
             let real = count as f64 / media.init.seconds(ticks.max(1));
             findings.hold(47, (said - real).abs() < 0.05, || {

@@ -13,8 +13,9 @@ use url::Url;
 
 use super::{
     findings::Findings,
+    fragment::Fragments,
     init::Init,
-    media_playlist::{MediaPlaylist, Position, Report},
+    media_playlist::{MediaPlaylist, Position, Report, Segment},
     media_rules::Media,
     playlist_rules::History,
 };
@@ -30,8 +31,11 @@ pub struct Followed {
     pub history: History,
     /// What it holds, where an init segment could be read.
     pub media: Option<Media>,
-    /// The init segment.
+    /// The init segment, up to the first change.
     pub init_bytes: Bytes,
+    /// Further init segments, by the number of the first segment that they hold for.
+    pub later_inits: BTreeMap<u64, (Url, Bytes)>,
+    first_init: Option<Url>,
     /// Finished segments, for the decoder.
     pub segment_bytes: BTreeMap<u64, Bytes>,
     /// When which position was there.
@@ -66,6 +70,17 @@ fn long_lived(answer: &Answer, target: f64) -> bool {
 }
 
 impl Followed {
+    /// When the keyframes of its finished segments are shown, as their boxes say it, in milliseconds.
+    pub fn keyframes(&self) -> Vec<i64> {
+        let Some(init) = self.media.as_ref().map(|media| &media.init) else { return Vec::new() };
+        let samples = self.segment_bytes.values().flat_map(|bytes| Fragments::parse(bytes, init).samples);
+        let shown = samples.filter(|sample| sample.sync).map(|sample| {
+            let at = sample.decode_time.cast_signed() + i64::from(sample.composition_offset);
+            (at as f64 * 1000.0 / f64::from(init.timescale)).round() as i64
+        });
+        shown.collect()
+    }
+
     /// Follows `url` for `how_long`.
     pub async fn follow(client: HttpClient, url: Url, how_long: Duration) -> Result<Self> {
         let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
@@ -79,6 +94,8 @@ impl Followed {
             url,
             media: None,
             init_bytes: Bytes::new(),
+            later_inits: BTreeMap::new(),
+            first_init: None,
             segment_bytes: BTreeMap::new(),
             progress: Vec::new(),
             reports: Vec::new(),
@@ -105,22 +122,59 @@ impl Followed {
         self.findings.hold(35, gzip, || name.clone());
         let brief = answer.uncached() || answer.max_age().is_some_and(|age| age as f64 <= target.max(1.0));
         self.findings.hold(30, brief, || format!("{name}: {:?}", answer.header(header::CACHE_CONTROL)));
-        if let Some(map) = self.playlist.map.clone() {
-            let answer = client.get(map.as_str()).await?;
-            self.findings
-                .hold(55, answer.status == StatusCode::OK, || format!("{name}: init {}", answer.status));
-            self.findings.hold(32, long_lived(&answer, target), || format!("{name}: init"));
-            self.init_bytes = answer.body.clone();
-            self.media = Some(Media::new(&name, Init::parse(&answer.body), &mut self.findings));
+        if let Some(map) = self.playlist.map_of(self.looked_at_from()).cloned() {
+            self.init_bytes = self.init(client, &map).await?;
+            self.media = Some(Media::new(&name, Init::parse(&self.init_bytes), &mut self.findings));
+            self.first_init = Some(map);
+        }
+        Ok(())
+    }
+
+    /// What was listed before we came is looked at from the last two segments on.
+    fn looked_at_from(&self) -> u64 {
+        self.playlist.first_msn().max(self.playlist.next_msn().saturating_sub(2))
+    }
+
+    async fn init(&mut self, client: &HttpClient, map: &Url) -> Result<Bytes> {
+        let (name, target) = (&self.name, self.target());
+        let answer = client.get(map.as_str()).await?;
+        self.findings.hold(55, answer.status == StatusCode::OK, || format!("{name}: init {}", answer.status));
+        self.findings.hold(32, long_lived(&answer, target), || format!("{name}: init"));
+        Ok(answer.body)
+    }
+
+    /// Reads the init segments that segments from `from` on have instead of the one before.
+    async fn change_inits(&mut self, client: &HttpClient, from: u64) -> Result<()> {
+        for msn in from.max(self.playlist.first_msn())..=self.playlist.next_msn() {
+            let known = self.later_inits.range(..=msn).next_back().map(|(_, (url, _))| url);
+            let Some(map) =
+                self.playlist.map_of(msn).filter(|map| known.or(self.first_init.as_ref()) != Some(map))
+            else {
+                continue;
+            };
+            // The tags before an open segment come with its first part.
+            if msn == self.playlist.next_msn() && self.playlist.open.parts.is_empty() {
+                continue;
+            }
+            let map = map.clone();
+            let bytes = self.init(client, &map).await?;
+            let broken = self.history.discontinuities.contains(&msn)
+                || (msn == self.playlist.next_msn() && self.playlist.open.discontinuity);
+            let name = &self.name;
+            self.findings.hold(57, broken, || format!("{name} {msn}: another init without a discontinuity"));
+            if let Some(media) = &mut self.media {
+                media.change(msn, Init::parse(&bytes), &mut self.findings);
+            }
+            self.later_inits.insert(msn, (map, bytes));
         }
         Ok(())
     }
 
     async fn reload_until(&mut self, client: &HttpClient, end: Instant) -> Result<()> {
-        // What was listed before we came is looked at from the last two segments on.
-        let from = self.playlist.first_msn().max(self.playlist.next_msn().saturating_sub(2));
+        let from = self.looked_at_from();
         let mut hinted: BTreeMap<Url, (StatusCode, Bytes)> = BTreeMap::new();
         let mut waiting: JoinSet<Option<(Url, StatusCode, Bytes)>> = JoinSet::new();
+        self.change_inits(client, from).await?;
         self.look_at_media(client, from, &hinted).await?;
         let mut round = 0_u32;
         while Instant::now() < end && !self.playlist.ended {
@@ -150,9 +204,10 @@ impl Followed {
                 self.judge_delta(client, wanted).await?;
             }
             self.playlist = playlist;
+            self.change_inits(client, from).await?;
             self.look_at_media(client, from, &hinted).await?;
             if round % 10 == 5
-                && let Some(map) = &self.playlist.map
+                && let Some(map) = &self.first_init
             {
                 let again = client.get(map.as_str()).await?;
                 self.findings.hold(53, again.body == self.init_bytes, || format!("{name}: init changed"));
@@ -214,9 +269,11 @@ impl Followed {
         }
         if delta_list.skipped > 0 {
             let skipped = delta_list.skipped as usize;
+            // The EXT-X-MAP that holds may stand before a segment that is skipped.
+            let told = |segment: &Segment| Segment { map: None, ..segment.clone() };
             let same = full_list.media_sequence == delta_list.media_sequence
-                && full_list.segments.get(skipped..) == Some(&delta_list.segments[..])
-                && delta_list.open == full_list.open;
+                && full_list.segments.iter().skip(skipped).map(told).eq(delta_list.segments.iter().map(told))
+                && told(&delta_list.open) == told(&full_list.open);
             self.findings.hold(22, same, || format!("{name}: {skipped} skipped, the rest differs"));
             self.findings.hold(56, delta_list.version >= 9, || {
                 format!("{name}: EXT-X-SKIP in {}", delta_list.version)
@@ -234,7 +291,8 @@ impl Followed {
         let target = self.target();
         let Some(media) = &mut self.media else { return Ok(()) };
         let (name, findings) = (&self.name, &mut self.findings);
-        let breaks: &BTreeSet<u64> = &self.history.discontinuities;
+        let mut breaks: BTreeSet<u64> = self.history.discontinuities.clone();
+        breaks.extend(self.playlist.open.discontinuity.then(|| self.playlist.next_msn()));
         for placed in self.playlist.parts().filter(|placed| placed.at.msn >= from && !placed.part.gap) {
             let at = placed.at;
             if media.has_part(at) || self.part_uris.insert(at, placed.part.uri.clone()).is_some() {
@@ -250,7 +308,7 @@ impl Followed {
             let cors = answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
             findings.hold(34, cors, || format!("{name}: part"));
             findings.hold(32, long_lived(&answer, target), || format!("{name}: part"));
-            media.judge_part(at, placed.part, &answer.body, breaks, findings);
+            media.judge_part(at, placed.part, &answer.body, &breaks, findings);
             if let Some((status, body)) = hinted.get(&placed.part.uri) {
                 let whole = *status == StatusCode::OK && *body == answer.body;
                 findings.hold(19, whole, || format!("{name} part {at:?}: the hinted request got {status}"));
@@ -266,7 +324,7 @@ impl Followed {
                 .hold(55, answer.status.is_success(), || format!("{name} segment {msn}: {}", answer.status));
             findings.hold(32, long_lived(&answer, target), || format!("{name}: segment"));
             self.segment_bytes.insert(msn, answer.body.clone());
-            media.judge_segment(msn, segment, &answer.body, breaks, findings);
+            media.judge_segment(msn, segment, &answer.body, &breaks, findings);
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ pub struct Segment {
     pub discontinuity: bool,
     /// `EXT-X-GAP`.
     pub gap: bool,
+    /// Absolute address of the `EXT-X-MAP` that holds for it.
+    pub map: Option<Url>,
     /// Its parts that are listed.
     pub parts: Vec<Part>,
 }
@@ -67,7 +69,7 @@ pub struct MediaPlaylist {
     pub part_target: Option<f64>,
     /// `EXT-X-SERVER-CONTROL`.
     pub server_control: Attributes,
-    /// Absolute address of `EXT-X-MAP`.
+    /// Absolute address of the last `EXT-X-MAP`.
     pub map: Option<Url>,
     /// Finished segments that are listed.
     pub segments: Vec<Segment>,
@@ -133,9 +135,11 @@ impl MediaPlaylist {
             } else {
                 let mut segment = std::mem::take(&mut list.open);
                 segment.uri = base.join(line).ok();
+                segment.map.clone_from(&list.map);
                 list.segments.push(segment);
             }
         }
+        list.open.map.clone_from(&list.map);
         list
     }
 
@@ -222,6 +226,12 @@ impl MediaPlaylist {
         (self.first_msn()..).zip(&self.segments)
     }
 
+    /// The initialization segment of the segment of that number, where it is listed.
+    pub fn map_of(&self, msn: u64) -> Option<&Url> {
+        let segment = usize::try_from(msn.checked_sub(self.first_msn())?).ok()?;
+        self.segments.iter().chain([&self.open]).nth(segment)?.map.as_ref()
+    }
+
     /// All parts that are listed, in order.
     pub fn parts(&self) -> impl Iterator<Item = PlacedPart<'_>> {
         let open = self.next_msn();
@@ -270,6 +280,15 @@ mod tests {
         assert_eq!(list.reports[0].uri.path(), "/live/x/audio/index.m3u8");
         let closes: Vec<bool> = list.parts().map(|placed| placed.closes_segment).collect();
         assert_eq!(closes, [false, true, false]);
+    }
+
+    #[test]
+    fn every_segment_has_the_map_before_it() {
+        let text =
+            TEXT.replace("#EXTINF:1.0,\na.m4s\n", "#EXTINF:1.0,\na.m4s\n#EXT-X-MAP:URI=\"other.mp4\"\n");
+        let list = MediaPlaylist::parse(&text, &Url::parse("http://host/index.m3u8").unwrap());
+        let maps = [12, 13, 14, 15].map(|msn| list.map_of(msn).map(|map| map.path().to_owned()));
+        assert_eq!(maps, [None, Some("/init.mp4".into()), Some("/other.mp4".into()), None]);
     }
 
     #[test]

@@ -21,8 +21,10 @@ pub struct Fetched {
 /// The media of one rendition as far as it was followed.
 pub struct Media {
     name: String,
-    /// What the samples mean.
+    /// What the samples mean, up to the first change.
     pub init: Init,
+    /// What they mean from a segment on.
+    changes: BTreeMap<u64, Init>,
     parts: BTreeMap<Position, Vec<Sample>>,
     part_counts: BTreeMap<u64, usize>,
     /// Finished segments by number.
@@ -32,13 +34,26 @@ pub struct Media {
 impl Media {
     /// Of a rendition whose init segment was read.
     pub fn new(name: &str, init: Init, findings: &mut Findings) -> Self {
-        findings.hold(48, init.is_complete(), || format!("{name}: init is {:?}", init.boxes));
-        findings.hold(50, init.tracks == 1, || format!("{name}: {} tracks", init.tracks));
-        findings.hold(50, init.edit_media_time <= 0, || {
-            format!("{name}: an edit list shifts by {}", init.edit_media_time)
-        });
+        judge_init(name, &init, findings);
         let (parts, part_counts, segments) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { name: name.to_owned(), init, parts, part_counts, segments }
+        Self { name: name.to_owned(), init, changes: BTreeMap::new(), parts, part_counts, segments }
+    }
+
+    /// From that segment on another init segment holds.
+    pub fn change(&mut self, msn: u64, init: Init, findings: &mut Findings) {
+        judge_init(&self.name, &init, findings);
+        self.changes.insert(msn, init);
+    }
+
+    /// What the samples of a segment mean.
+    pub fn init_of(&self, msn: u64) -> &Init {
+        self.changes.range(..=msn).next_back().map_or(&self.init, |(_, init)| init)
+    }
+
+    /// The segments before the first change.
+    pub fn unchanged(&self) -> impl Iterator<Item = &Fetched> {
+        let end = self.changes.keys().next().copied().unwrap_or(u64::MAX);
+        self.segments.range(..end).map(|(_, fetched)| fetched)
     }
 
     /// How many parts were looked at.
@@ -61,14 +76,15 @@ impl Media {
         findings: &mut Findings,
     ) {
         let what = format!("{} part {}.{}", self.name, at.msn, at.part);
-        let read = Fragments::parse(bytes, &self.init);
+        let init = self.init_of(at.msn);
+        let read = Fragments::parse(bytes, init);
         judge_structure(&what, &read, findings);
         let (Some(first), ticks) = (read.samples.first(), read.ticks()) else { return };
-        self.judge_duration(14, &what, part.duration, ticks, findings);
+        judge_duration(14, &what, part.duration, init.seconds(ticks), findings);
         if part.independent {
             findings
                 .hold(12, read.samples.iter().any(|s| s.independent), || format!("{what}: no sync sample"));
-        } else if self.init.track == Some(super::init::Track::Video) {
+        } else if init.track == Some(super::init::Track::Video) {
             findings.hold(13, !first.independent, || format!("{what}: begins independent, does not say so"));
         }
         let before = if at.part > 0 {
@@ -97,11 +113,12 @@ impl Media {
         findings: &mut Findings,
     ) {
         let what = format!("{} segment {msn}", self.name);
-        let read = Fragments::parse(bytes, &self.init);
+        let read = Fragments::parse(bytes, self.init_of(msn));
         judge_structure(&what, &read, findings);
         self.part_counts.insert(msn, segment.parts.len());
         let (Some(first), ticks) = (read.samples.first(), read.ticks()) else { return };
-        self.judge_duration(15, &what, segment.duration.unwrap_or(0.0), ticks, findings);
+        let lasts = self.init_of(msn).seconds(ticks);
+        judge_duration(15, &what, segment.duration.unwrap_or(0.0), lasts, findings);
         findings.hold(52, first.independent, || format!("{what}: does not begin with a sync sample"));
         let parts: Option<Vec<&Vec<Sample>>> =
             (0..segment.parts.len() as i64).map(|part| self.parts.get(&Position { msn, part })).collect();
@@ -117,18 +134,10 @@ impl Media {
         self.segments.insert(msn, Fetched { samples: read.samples, size: bytes.len() });
     }
 
-    fn judge_duration(&self, rule: u16, what: &str, said: f64, ticks: u64, findings: &mut Findings) {
-        let real = self.init.seconds(ticks);
-        let tolerance = (real * 0.002).max(0.002);
-        findings.hold(rule, (said - real).abs() <= tolerance, || {
-            format!("{what}: says {said:.5}, holds {real:.5}")
-        });
-    }
-
-    /// Bits a second: the largest of any finished segment, and the mean of all.
+    /// Bits a second before the first change: the largest of any finished segment, and the mean of all.
     pub fn bit_rates(&self) -> Option<(f64, f64)> {
         let (mut peak, mut bits, mut seconds) = (0.0_f64, 0.0, 0.0);
-        for fetched in self.segments.values() {
+        for fetched in self.unchanged() {
             let lasts = self.init.seconds(fetched.samples.iter().map(|s| u64::from(s.duration)).sum());
             if lasts > 0.0 {
                 let size = fetched.size as f64 * 8.0;
@@ -139,6 +148,20 @@ impl Media {
         }
         (seconds > 0.0).then(|| (peak, bits / seconds))
     }
+}
+
+fn judge_init(name: &str, init: &Init, findings: &mut Findings) {
+    findings.hold(48, init.is_complete(), || format!("{name}: init is {:?}", init.boxes));
+    findings.hold(50, init.tracks == 1, || format!("{name}: {} tracks", init.tracks));
+    findings.hold(50, init.edit_media_time <= 0, || {
+        format!("{name}: an edit list shifts by {}", init.edit_media_time)
+    });
+}
+
+fn judge_duration(rule: u16, what: &str, said: f64, real: f64, findings: &mut Findings) {
+    let tolerance = (real * 0.002).max(0.002);
+    findings
+        .hold(rule, (said - real).abs() <= tolerance, || format!("{what}: says {said:.5}, holds {real:.5}"));
 }
 
 fn judge_structure(what: &str, read: &Fragments, findings: &mut Findings) {

@@ -37,6 +37,8 @@ enum Fault {
     SkipsWrong,
     TakesAnyDirective,
     InitChanges,
+    AnotherInitUnannounced,
+    OneRungBreaks,
     MissesMedia,
     PromisesTooLittleBandwidth,
 }
@@ -79,6 +81,12 @@ impl Origin {
             let shift = if self.fault == Fault::OneRungIsShifted && rendition == "lo" { 200 } else { 0 };
             let millis = msn * 1000 + drift + shift;
             let (minute, second, milli) = (millis / 60_000, millis / 1000 % 60, millis % 1000);
+            if self.fault == Fault::AnotherInitUnannounced && msn > AGE / 2 + 2 {
+                lines.push("#EXT-X-MAP:URI=\"other.mp4\"".to_owned());
+            }
+            if self.fault == Fault::OneRungBreaks && rendition == "lo" && msn.is_multiple_of(4) {
+                lines.push("#EXT-X-DISCONTINUITY".to_owned());
+            }
             lines.push(format!("#EXT-X-PROGRAM-DATE-TIME:2026-01-02T03:{minute:02}:{second:02}.{milli:03}Z"));
             let listed = if msn == open { parts % 2 } else { 2 };
             if msn + 3 >= open {
@@ -165,7 +173,7 @@ impl Origin {
                     (StatusCode::OK, 1, self.playlist(rendition, self.parts(), skip).into_bytes())
                 }
             }
-        } else if name == "init.mp4" {
+        } else if matches!(name, "init.mp4" | "other.mp4") {
             let mut init = forge::video_init();
             if self.fault == Fault::InitChanges {
                 init.extend([0, 0, 0, 9, b'f', b'r', b'e', b'e', self.parts() as u8]);
@@ -226,7 +234,7 @@ async fn broken(fault: Fault) -> super::Findings {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_of_an_origin_is_found_and_a_sound_one_passes() {
-    let expected: [(Fault, &[u16]); 15] = [
+    let expected: [(Fault, &[u16]); 17] = [
         (Fault::None, &[]),
         (Fault::AnswersEarly, &[24]),
         (Fault::HintsWrong, &[18]),
@@ -240,6 +248,8 @@ async fn every_fault_of_an_origin_is_found_and_a_sound_one_passes() {
         (Fault::SkipsWrong, &[22]),
         (Fault::TakesAnyDirective, &[25, 26, 27, 84]),
         (Fault::InitChanges, &[53]),
+        (Fault::AnotherInitUnannounced, &[57]),
+        (Fault::OneRungBreaks, &[57]),
         (Fault::MissesMedia, &[55]),
         (Fault::PromisesTooLittleBandwidth, &[43, 44]),
     ];

@@ -103,6 +103,11 @@ pub const RULES: &[Rule] = &[
     should(54, "practice", "sound and picture of one number begin within an audio frame + 20 ms"),
     must(55, "bis 6.2.2", "everything listed can be fetched"),
     must(56, "bis 7", "EXT-X-VERSION is high enough for what the playlist uses"),
+    must(
+        57,
+        "bis 4.4.4.3, practice",
+        "a discontinuity stands before another init segment, and before the same segments in all renditions",
+    ),
     must(61, "bis 4.4.6.6", "CONTENT-STEERING has SERVER-URI and stands at most once"),
     must(62, "bis 4.4.6.4", "SESSION-DATA has DATA-ID and either VALUE or URI, each once a language"),
     must(

@@ -224,7 +224,12 @@ pub async fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, file: 
         .output()
         .await
         .context("ffmpeg")?;
-    anyhow::ensure!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(
+        output.status.success(),
+        "ffmpeg ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(output.stdout)
 }
 

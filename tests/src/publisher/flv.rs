@@ -43,6 +43,23 @@ impl Tag {
     }
 }
 
+/// What comes before that moment (milliseconds).
+pub fn until(tags: &[Tag], at: u32) -> Vec<Tag> {
+    tags.iter().filter(|tag| tag.timestamp < at).cloned().collect()
+}
+
+/// What comes from that moment on, behind the configurations that it needs.
+pub fn from(tags: &[Tag], at: u32) -> Vec<Tag> {
+    let needed = tags.iter().filter(|tag| tag.is_configuration());
+    let rest = tags.iter().filter(|tag| !tag.is_configuration() && tag.kind != SCRIPT && tag.timestamp >= at);
+    needed.map(|tag| Tag { timestamp: at, ..tag.clone() }).chain(rest.cloned()).collect()
+}
+
+/// Moves tags in time.
+pub fn later(tags: &[Tag], by: u32) -> Vec<Tag> {
+    tags.iter().map(|tag| Tag { timestamp: tag.timestamp + by, ..tag.clone() }).collect()
+}
+
 /// Reads all tags.
 pub fn parse(file: &Bytes) -> Result<Vec<Tag>> {
     if file.get(..3) != Some(b"FLV") {

@@ -2,7 +2,7 @@
 const [endpoint, key, wish] = arguments;
 const state = (window.__whip = { error: null, session: null, offer: null, answer: null });
 
-// A picture that says its time in black and white bars, and is white for the first tenth of each second; a tone meanwhile.
+// A picture that says its time in black and white bars, and a tone for the first tenth of each second of the sound's clock.
 function drawn() {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [wish.width, wish.height];
@@ -18,19 +18,20 @@ function drawn() {
   let planned = Math.floor(sound.currentTime) + 1;
   const epoch = () => performance.timeOrigin + performance.now();
   let turn = 0;
-  let flash = false;
-  const draw = (at) => {
+  const began = [];
+  const draw = () => {
     // The tones are planned by the sound's clock, and what it says now is what leaves it now.
     const now = sound.currentTime;
+    // Its clock goes on by leaps, so the least is the truest; where there is little time it loses some, so not of long ago.
+    if (now > 0) began.push(epoch() - 1000 * now);
+    if (began.length > 60) began.shift();
+    state.began = Math.min(...began);
     while (planned < now + 2) {
       gain.gain.setValueAtTime(0.5, planned);
       gain.gain.setValueAtTime(0, planned + 0.1);
       planned += 1;
     }
-    const second = at + 0.001 - Math.floor(at + 0.001);
-    // A page that was held up says nothing about when: a second that it did not begin in time goes without white.
-    flash = second < 0.1 && (flash || now - at < 0.02);
-    context.fillStyle = flash ? "#fff" : `hsl(${(turn++ * 7) % 360} 60% 30%)`;
+    context.fillStyle = `hsl(${(turn++ * 7) % 360} 60% 30%)`;
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.fillStyle = `hsl(${(turn * 13) % 360} 80% 60%)`;
     context.fillRect((turn * 11) % canvas.width, canvas.height / 2, canvas.width / 8, canvas.height / 3);
@@ -39,11 +40,11 @@ function drawn() {
       context.fillStyle = (ms >> BigInt(bit)) & 1n ? "#fff" : "#000";
       context.fillRect((bit * canvas.width) / 48, 0, Math.ceil(canvas.width / 48), canvas.height / 8);
     }
-    // The next at a whole number of pictures: one of them at the beginning of each second.
+    // The next at a whole number of pictures.
     const next = (Math.floor(now * wish.fps + 0.5) + 1) / wish.fps;
-    setTimeout(draw, Math.max(1, (next - sound.currentTime) * 1000), next);
+    setTimeout(draw, Math.max(1, (next - sound.currentTime) * 1000));
   };
-  draw(0);
+  draw();
   state.canvas = canvas;
   const stream = canvas.captureStream();
   return [...(wish.video ? stream.getVideoTracks() : []), ...(wish.audio ? out.stream.getAudioTracks() : [])];

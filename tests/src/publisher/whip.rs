@@ -95,6 +95,11 @@ impl Whip {
         session.as_str().map(str::to_owned).context("no session")
     }
 
+    /// When its sound's clock began, milliseconds since the epoch: there is a beep at each of its seconds.
+    pub async fn sound_began(&self) -> Result<f64> {
+        self.browser.value("window.__whip.began").await?.as_f64().context("no sound")
+    }
+
     /// Runs one of the page's own functions to its end.
     pub async fn run(&self, call: &str) -> Result<()> {
         let script = format!(

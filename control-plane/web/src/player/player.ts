@@ -2,6 +2,7 @@ import Hls, { type ErrorData, type HlsConfig } from 'hls.js';
 import workerPath from 'hls.js/dist/hls.worker.js?url';
 
 import { backoff } from '../backoff';
+import { BetweenSegments } from './between';
 import { POLICIES } from './policy';
 import { Stalls } from './stalls';
 import { Standstill } from './standstill';
@@ -19,6 +20,7 @@ export interface Listener {
 
 const SETTINGS: Partial<HlsConfig> = {
   lowLatencyMode: true,
+  abrController: BetweenSegments,
   workerPath,
   // Seconds behind the edge: more than PART-HOLD-BACK asks for, so that the death of an encoder, whose successor has
   // to make up for a second on a busy machine, is not seen.

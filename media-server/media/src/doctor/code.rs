@@ -62,11 +62,13 @@ pub enum Code {
     Silent,
     /// The sound is over-driven.
     Clipping,
+    /// The server leaves rungs out, which it cannot encode in time.
+    ServerShort,
 }
 
 impl Code {
     /// Every code, repairs by kind. A wrap of the clock is no fault and has none.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NoMedia,
         Self::KeyframesFar,
         Self::KeyframesUneven,
@@ -102,6 +104,7 @@ impl Code {
         Self::NoAudio,
         Self::Silent,
         Self::Clipping,
+        Self::ServerShort,
     ];
 
     /// A stable name in kebab-case, for API and events.
@@ -145,6 +148,7 @@ impl Code {
             Self::NoAudio => "no-audio",
             Self::Silent => "audio-silent",
             Self::Clipping => "audio-clipping",
+            Self::ServerShort => "server-overloaded",
         }
     }
 
@@ -166,7 +170,11 @@ impl Code {
                 "/min"
             }
             Self::PictureShrunk => "px",
-            Self::ManyBFrames | Self::NoSequenceHeader | Self::NoVideo | Self::NoAudio => "",
+            Self::ManyBFrames
+            | Self::NoSequenceHeader
+            | Self::NoVideo
+            | Self::NoAudio
+            | Self::ServerShort => "",
         }
     }
 
@@ -188,7 +196,7 @@ impl Code {
     pub fn clears_after(self) -> Span {
         Span::from_millis(match self {
             Self::NoMedia | Self::NoVideo | Self::NoAudio => 3_000,
-            Self::TracksStartApart | Self::NoSequenceHeader => 0,
+            Self::TracksStartApart | Self::NoSequenceHeader | Self::ServerShort => 0,
             Self::Stalls | Self::LateData | Self::Bursts => 10_000,
             _ => 5_000,
         })

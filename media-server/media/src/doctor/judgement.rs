@@ -73,6 +73,12 @@ impl Doctor {
             Code::NoAudio => self.missing(Kind::Audio, self.expects.1),
             Code::Silent => self.sound.silent(self.now),
             Code::Clipping => self.sound.clipping(),
+            Code::ServerShort => Verdict::sign(!self.left_out.is_empty(), || {
+                Sign::warning(format!(
+                    "The server cannot encode all rungs in time and leaves out {}: viewers are offered the others",
+                    self.left_out.join(", ")
+                ))
+            }),
         }
     }
 

@@ -62,6 +62,9 @@ pub(super) fn of(code: Code, software: Software, wishes: &Wishes) -> String {
         Code::NoAudio => no_audio(software).into(),
         Code::Silent => silent(software).into(),
         Code::Clipping => clipping(software).into(),
+        Code::ServerShort => {
+            "Nothing is wrong with what you send; a smaller picture or a lower frame rate helps. Who runs the server: fewer rungs, a faster preset, more cores, or a device that encodes".into()
+        }
     }
 }
 

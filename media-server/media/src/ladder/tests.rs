@@ -11,9 +11,19 @@ fn source(width: u32, height: u32, frame_rate: Option<(u32, u32)>) -> VideoForma
 }
 
 fn wish(name: &str, height: u32, fps: f64, video_bitrate: u32) -> RungWish {
-    let fps = Some(fps);
-    let (codec, when, tuning) = (RungCodec::H264, When::default(), Tuning::default());
-    RungWish { name: name.into(), height, fps, video_bitrate, audio_bitrate: 128_000, codec, when, tuning }
+    let size = if height == 0 { Size::Source } else { Size::Lines(height) };
+    let rate = if fps > 0.0 { Rate::Most(fps) } else { Rate::Source };
+    RungWish {
+        name: name.into(),
+        size,
+        rate,
+        video_bitrate,
+        audio_bitrate: 128_000,
+        codec: RungCodec::H264,
+        encoder: Encoder::Usual,
+        when: When::default(),
+        tuning: Tuning::default(),
+    }
 }
 
 fn usual(passthrough: bool) -> Profile {
@@ -150,26 +160,76 @@ fn wishes_that_come_out_alike_are_made_once() {
 }
 
 #[test]
-fn a_profile_is_checked_before_a_stream_needs_it() {
-    assert_eq!(usual(true).validate(), Ok(()));
-    assert_eq!(Profile::default().validate(), Err(ProfileError::Empty));
-    let mut twice = usual(true);
-    twice.rungs[1].name = "1080p".into();
-    assert_eq!(twice.validate(), Err(ProfileError::DuplicateName("1080p".into())));
-    let mut path = usual(true);
-    path.rungs[0].name = "../a".into();
-    assert_eq!(path.validate(), Err(ProfileError::Name("../a".into())));
-    for change in [
-        (|wish: &mut RungWish| wish.height = 8) as fn(&mut RungWish),
-        |wish| wish.fps = Some(f64::NAN),
-        |wish| wish.video_bitrate = 0,
-        |wish| wish.audio_bitrate = 1,
-    ] {
-        let mut profile = usual(true);
-        change(&mut profile.rungs[2]);
-        let error = profile.validate().unwrap_err();
-        assert!(error.to_string().contains("480p") && error.to_string().contains("expected"), "{error}");
-    }
+fn a_picture_fits_into_a_frame_with_its_aspect_kept() {
+    let within = |width, height, (w, h): (u32, u32)| {
+        let wish = RungWish { size: Size::Within(width, height), ..wish("a", 0, 0.0, 1_000_000) };
+        let ladder = plan(&source(w, h, None), None, &Profile { rungs: vec![wish], passthrough: true });
+        ladder.rungs.first().map(|rung| (rung.width, rung.height)).ok_or_else(|| ladder.dropped[0].1)
+    };
+    assert_eq!(within(1280, 720, (1920, 1080)), Ok((1280, 720)));
+    assert_eq!(within(1280, 720, (1440, 1080)), Ok((960, 720)), "4:3");
+    assert_eq!(within(1280, 720, (2560, 1080)), Ok((1280, 540)), "21:9");
+    assert_eq!(within(1280, 720, (1080, 1920)), Ok((406, 720)), "portrait");
+    assert_eq!(within(721, 721, (1081, 1923)), Ok((406, 720)), "even, and within");
+    assert_eq!(within(1280, 720, (1280, 640)), Err(Dropped::SameAsSource));
+    assert_eq!(within(1280, 720, (640, 360)), Err(Dropped::Upscaled));
+}
+
+#[test]
+fn a_rung_may_have_a_share_of_the_sources_frames() {
+    let rung = |fps, share| {
+        let wish = RungWish { rate: Rate::Share(share), ..wish("a", 180, 0.0, 1_000_000) };
+        let profile = Profile { rungs: vec![wish], passthrough: true };
+        plan(&source(640, 360, fps), None, &profile).rungs.remove(0)
+    };
+    let half = rung(Some((60_000, 1001)), 2);
+    assert_eq!((half.every, half.fps), (2, Some((30_000, 1001))));
+    let third = rung(Some((50, 1)), 3);
+    assert_eq!((third.every, third.fps), (3, Some((50, 3))));
+    assert_eq!((rung(None, 2).every, rung(None, 2).fps), (1, None), "none is left out by guess");
+}
+
+#[test]
+fn another_codec_may_have_the_sources_size() {
+    let hevc = RungWish { codec: RungCodec::Hevc, ..wish("hevc", 1080, 0.0, 3_000_000) };
+    let mut profile = usual(true);
+    profile.rungs.push(RungWish { name: "hevc-480p".into(), size: Size::Lines(480), ..hevc.clone() });
+    profile.rungs.push(hevc);
+    let names = |source: &VideoFormat| -> Vec<String> {
+        plan(source, None, &profile).rungs.into_iter().map(|rung| rung.name).collect()
+    };
+    let full = source(1920, 1080, Some((30, 1)));
+    assert_eq!(names(&full), ["hevc", "720p", "hevc-480p", "480p", "360p"]);
+    let full = VideoFormat { codec: "hvc1.1.6.L120.90".into(), ..full };
+    assert_eq!(names(&full), ["720p", "hevc-480p", "480p", "360p"]);
+}
+
+#[test]
+fn a_rung_that_nothing_encodes_is_left_out_and_a_stream_has_one_nevertheless() {
+    let av1 = RungWish { codec: RungCodec::Av1, encoder: Encoder::Nothing, ..wish("av1", 480, 0.0, 900_000) };
+    let named = Encoder::Named("x265enc".into());
+    let hevc = RungWish { codec: RungCodec::Hevc, encoder: named, ..wish("hevc", 360, 0.0, 500_000) };
+    let ladder = |rungs| plan(&source(640, 480, None), None, &Profile { rungs, passthrough: false });
+    let both = ladder(vec![av1.clone(), hevc]);
+    assert_eq!(sizes(&both), [("hevc", 480, 360)]);
+    assert_eq!(both.rungs[0].encoder.as_deref(), Some("x265enc"));
+    assert_eq!(both.dropped, [("av1".into(), Dropped::NoEncoder)]);
+    let one = ladder(vec![av1]);
+    assert_eq!((sizes(&one), one.rungs[0].codec), (vec![("full", 640, 480)], RungCodec::H264));
+}
+
+#[test]
+fn players_are_told_of_what_a_rung_may_have() {
+    let told = |max_bitrate, buffer_ms| {
+        let tuning = Tuning { max_bitrate, buffer_ms, ..Tuning::default() };
+        let wish = RungWish { tuning, ..wish("a", 180, 0.0, 600_000) };
+        let profile = Profile { rungs: vec![wish], passthrough: true };
+        plan(&source(640, 360, None), None, &profile).rungs[0].declared_bitrate()
+    };
+    assert_eq!(told(None, None), 600_000);
+    assert_eq!(told(None, Some(500)), 600_000);
+    assert_eq!(told(Some(900_000), None), 900_000);
+    assert_eq!(told(Some(900_000), Some(2500)), 1_350_000);
 }
 
 fn keeps(decimator: &mut Decimator, frames: impl IntoIterator<Item = i64>, fps: i64, edge: i64) -> Vec<i64> {
@@ -195,13 +255,19 @@ proptest! {
     #[test]
     fn no_rung_is_larger_faster_or_odd(
         width in 64_u32..8000, height in 64_u32..8000, fps in 1_u32..240,
-        wishes in proptest::collection::vec((0_u32..3000, 0.0_f64..240.0, 50_000_u32..50_000_000), 0..6),
+        wishes in proptest::collection::vec(
+            (0_u32..3000, 0_u32..3000, 0.0_f64..240.0, 50_000_u32..50_000_000), 0..6,
+        ),
         passthrough in any::<bool>(),
     ) {
         let rungs: Vec<_> = wishes
             .iter()
             .enumerate()
-            .map(|(i, (height, fps, bits))| wish(&format!("r{i}"), *height, *fps, *bits))
+            .map(|(i, (width, height, fps, bits))| {
+                let plain = wish(&format!("r{i}"), *height, *fps, *bits);
+                let framed = *width > 64 && *height > 64 && i % 2 == 1;
+                RungWish { size: if framed { Size::Within(*width, *height) } else { plain.size }, ..plain }
+            })
             .collect();
         let count = rungs.len();
         let ladder = plan(&source(width, height, None), Some((fps, 1)), &Profile { rungs, passthrough });

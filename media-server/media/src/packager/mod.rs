@@ -70,7 +70,8 @@ pub struct Packager {
     shift: i64,
     /// The sequence number after the last closed segment's. None before the first.
     next_msn: Option<u64>,
-    discontinuity: bool,
+    /// The segment of that number, or the first after it, carries EXT-X-DISCONTINUITY.
+    discontinuity: Option<u64>,
     reanchor: bool,
     last_dts: Option<Timestamp>,
     parts_made: u64,
@@ -118,7 +119,7 @@ impl Packager {
             true_start: 0,
             shift: 0,
             next_msn: None,
-            discontinuity: false,
+            discontinuity: None,
             reanchor: true,
             last_dts: None,
             parts_made: 0,
@@ -145,7 +146,7 @@ impl Packager {
         }
         if self.format.is_some() {
             self.flush();
-            self.discontinuity = true;
+            self.discontinuity.get_or_insert(0);
             self.reanchor = true;
         }
         let Ok(bytes) = cmaf::init_segment(&format) else {
@@ -167,8 +168,14 @@ impl Packager {
     /// rendition of the stream, and restart the GOP clock.
     pub fn discontinuity(&mut self) {
         self.flush();
-        self.discontinuity = true;
+        self.discontinuity = Some(0);
         self.reanchor = true;
+    }
+
+    /// The segment of that number carries EXT-X-DISCONTINUITY, though its units go on as they were: where another
+    /// rendition's format changes there. Give it to every rendition of the stream.
+    pub fn discontinuity_at(&mut self, msn: u64) {
+        self.discontinuity = Some(self.discontinuity.map_or(msn, |known| known.min(msn)));
     }
 
     /// Takes the next edge, in order. It may come long before the units that it cuts, and must not come after them.
@@ -211,6 +218,20 @@ impl Packager {
             self.publish();
         }
         changed
+    }
+
+    /// Closes what is open and lists nothing more of what was: after an absence the list begins anew with the next edge, as
+    /// one of a rendition that begins then, with `discontinuities` as its EXT-X-DISCONTINUITY-SEQUENCE. Names are still never
+    /// used twice, and what was listed can be fetched for a while.
+    pub fn begin_anew(&mut self, discontinuities: u64) {
+        self.close_part();
+        self.close_segment();
+        self.window.begin_anew(discontinuities);
+        self.edges = Edges::default();
+        self.next_msn = None;
+        self.discontinuity = None;
+        self.reanchor = true;
+        self.publish();
     }
 
     /// Closes everything for good: EXT-X-ENDLIST.
@@ -311,18 +332,18 @@ impl Packager {
             target
         });
         let start = Timestamp::from_ticks(self.end, self.scale);
+        let due = self.discontinuity.take_if(|msn| *msn <= edge.msn).is_some();
         self.running = Some(Running {
             head: SegmentHead {
                 msn: edge.msn,
                 start,
                 wall_ms: self.wall_ms(start),
                 independent: unit.keyframe,
-                discontinuity: started && (self.discontinuity || silent),
+                discontinuity: started && (due || silent),
                 init: self.init.clone(),
             },
             parts: Vec::new(),
         });
-        self.discontinuity = false;
         changed
     }
 

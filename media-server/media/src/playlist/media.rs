@@ -64,6 +64,11 @@ impl MediaPlaylist {
         self.segments.is_empty() && self.running_parts().is_empty()
     }
 
+    /// A whole segment is listed.
+    pub fn has_segment(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
     /// Sequence number of the first listed segment.
     pub fn first_msn(&self) -> u64 {
         self.segments.first().map_or(self.next_msn, |segment| segment.msn())

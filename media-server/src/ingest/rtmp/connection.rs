@@ -142,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         loop {
             let read = tokio::select! {
                 biased;
-                () = &mut halted => return Closed::Dropped,
+                () = &mut halted => return self.halted().await,
                 _ = checks.tick(), if self.live.is_some() => {
                     self.count_repairs();
                     if self.heard.elapsed() >= self.idle {
@@ -247,6 +247,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         match live.messages.event(event, arrived, &mut live.publishing.publisher) {
             Ok(()) => Ok(()),
             Err(refusal) => self.end(refusal).await,
+        }
+    }
+
+    /// The stream no longer wants this publisher, or the daemon stops.
+    async fn halted(&mut self) -> Closed {
+        let farewell = self.live.as_ref().and_then(|live| live.publishing.publisher.farewell());
+        let Some(message) = farewell.map(str::to_owned) else { return Closed::Dropped };
+        self.session.fail("NetStream.Publish.Rejected", &message);
+        match self.flush().await {
+            Ok(()) => Closed::Refused(message),
+            Err(error) => error.into(),
         }
     }
 

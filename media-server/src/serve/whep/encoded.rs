@@ -34,8 +34,12 @@ impl Encoder {
             bits_per_second = rung.video_bitrate,
             "no rung is H.264 without B-frames, which is what browsers play by WebRTC: one is encoded while somebody watches"
         );
-        let rungs =
-            factory(RungRequest { stream: stream.to_owned(), source: video.clone(), rungs: vec![rung] });
+        let rungs = factory(RungRequest {
+            stream: stream.to_owned(),
+            source: video.clone(),
+            rungs: vec![rung],
+            wanted: vec![true],
+        });
         Self { of: Arc::clone(of), rungs, makes: None, keyframe: None, broken: true }
     }
 
@@ -140,6 +144,9 @@ fn give(encoder: &mut Option<Encoder>, event: RungEvent, out: &broadcast::Sender
             }
         }
         // The one that replaces it goes on where it was; its end comes as the end of its events.
-        RungEvent::Restarted { .. } | RungEvent::Failed { .. } => {}
+        RungEvent::Restarted { .. }
+        | RungEvent::Left { .. }
+        | RungEvent::Refused { .. }
+        | RungEvent::Failed { .. } => {}
     }
 }

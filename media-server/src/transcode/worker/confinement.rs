@@ -92,9 +92,14 @@ pub(super) fn apply(devices: bool) {
         // Refused only where a lower limit already holds.
         setrlimit(resource, limit).ok();
     }
+    confine_thread(devices);
+}
+
+/// What holds for this thread and those that it begins.
+fn confine_thread(devices: bool) {
     // Landlock first: the filter below does not let it through everywhere.
     read_only(devices).ok();
-    if let Some(filter) = filter(devices) {
+    for filter in [filter(devices), devices.then(nothing_there).flatten()].into_iter().flatten() {
         seccompiler::apply_filter(&filter).ok();
     }
 }
@@ -112,10 +117,14 @@ fn nodes() -> Vec<PathBuf> {
     named.map(|entry| entry.path()).collect()
 }
 
+/// Where CUDA's driver gives its threads their names; where it cannot, it does not begin. This process's own alone.
+const OWN_THREADS: &str = "/proc/self/task";
+
 /// Files: reads where libraries lie, writes nowhere but to devices.
 fn read_only(devices: bool) -> Result<(), landlock::RulesetError> {
     let known = ABI::V5;
     let nodes = if devices { nodes() } else { Vec::new() };
+    let names = path_beneath_rules(devices.then_some(OWN_THREADS), AccessFs::WriteFile | AccessFs::Truncate);
     let operators = std::env::var_os(super::PLUGIN_DIRS).unwrap_or_default();
     Ruleset::default()
         .handle_access(AccessFs::from_all(known))?
@@ -123,24 +132,54 @@ fn read_only(devices: bool) -> Result<(), landlock::RulesetError> {
         .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(known)))?
         .add_rules(path_beneath_rules(std::env::split_paths(&operators), AccessFs::from_read(known)))?
         .add_rules(path_beneath_rules(nodes, AccessFs::from_all(known)))?
+        .add_rules(names)?
         .restrict_self()?;
     Ok(())
 }
+
+/// What is refused of [`REFUSED`] in part only where CUDA's driver is to begin. It gives itself a local address without a name
+/// in the file system, by which other programs could ask for the device's memory. None can: nobody is accepted.
+const OF_CUDA: [libc::c_long; 2] = [libc::SYS_bind, libc::SYS_listen];
+/// The driver removes a file that is not there first, and does not begin where it is told anything else of that.
+#[cfg(target_arch = "x86_64")]
+const REMOVES: [libc::c_long; 2] = [libc::SYS_unlink, libc::SYS_unlinkat];
+#[cfg(not(target_arch = "x86_64"))]
+const REMOVES: [libc::c_long; 1] = [libc::SYS_unlinkat];
 
 /// The system call filter, where this processor has one. It does not see what is opened: where devices may be, it is
 /// Landlock alone that keeps files from being written.
 fn filter(devices: bool) -> Option<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.iter().chain(&REFUSED_TOO).map(|&call| (call, Vec::new())).collect();
-    if !devices {
+    if devices {
+        rules.retain(|call, _| !OF_CUDA.contains(call) && !REMOVES.contains(call));
+        rules.insert(libc::SYS_socket, not_local());
+    } else {
         rules.insert(libc::SYS_openat, writing(2));
         #[cfg(target_arch = "x86_64")]
         rules.insert(libc::SYS_open, writing(1));
     }
-    let refuse = SeccompAction::Errno(libc::EPERM as u32);
+    program(rules, libc::EPERM)
+}
+
+/// Whatever is removed is not there.
+fn nothing_there() -> Option<BpfProgram> {
+    program(REMOVES.iter().map(|&call| (call, Vec::new())).collect(), libc::ENOENT)
+}
+
+/// Answers calls that match with that error.
+fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, error: libc::c_int) -> Option<BpfProgram> {
+    let refuse = SeccompAction::Errno(error.cast_unsigned());
     let filter =
         SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into().ok()?);
     filter.ok()?.try_into().ok()
+}
+
+/// Matches every kind of socket but those of this machine alone.
+fn not_local() -> Vec<SeccompRule> {
+    let other =
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, libc::AF_UNIX as u64).ok();
+    other.and_then(|other| SeccompRule::new(vec![other]).ok()).into_iter().collect()
 }
 
 /// Matches O_WRONLY and O_RDWR in the flags, which are this argument.
@@ -158,7 +197,75 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whoever_is_confined_has_no_network_writes_nothing_and_starts_nothing() {
+        use std::io::ErrorKind::PermissionDenied;
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("key");
+        std::fs::write(&secret, "the daemon's").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let path = secret.clone();
+        let refused = std::thread::spawn(move || {
+            confine_thread(false);
+            [
+                std::net::TcpStream::connect(address).map(drop),
+                std::net::UdpSocket::bind("127.0.0.1:0").map(drop),
+                std::os::unix::net::UnixListener::bind(path.with_extension("socket")).map(drop),
+                std::fs::write(path.with_extension("new"), "x"),
+                std::fs::OpenOptions::new().append(true).open(&path).map(drop),
+                std::fs::remove_file(&path),
+                std::fs::rename(&path, path.with_extension("old")),
+                std::fs::create_dir(path.with_extension("folder")),
+                std::process::Command::new("true").status().map(drop),
+            ]
+            .map(|done| done.err().map(|error| error.kind()))
+        })
+        .join()
+        .unwrap();
+        assert_eq!(refused, [Some(PermissionDenied); 9]);
+        assert!(std::fs::read_to_string(&secret).is_ok(), "only that thread is confined");
+    }
+
+    /// Seen of CUDA 13's driver (docs/gpu.md).
+    #[test]
+    fn cudas_driver_can_begin_and_still_nothing_leaves_and_nothing_is_removed() {
+        use std::io::ErrorKind::{NotFound, PermissionDenied};
+        use std::os::linux::net::SocketAddrExt as _;
+        use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, socket) = (folder.path().join("key"), folder.path().join("socket"));
+        std::fs::write(&kept, "the daemon's").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _local = UnixListener::bind(&socket).unwrap();
+        let own = SocketAddr::from_abstract_name(format!("weir-test-{}", std::process::id())).unwrap();
+        let path = kept.clone();
+        let (named, own, refused, removed) = std::thread::spawn(move || {
+            confine_thread(true);
+            (
+                std::fs::write("/proc/thread-self/comm", "named").is_ok(),
+                UnixListener::bind_addr(&own).is_ok(),
+                [
+                    std::net::TcpStream::connect(address).map(drop),
+                    std::net::UdpSocket::bind("127.0.0.1:0").map(drop),
+                    UnixStream::connect(socket).map(drop),
+                    std::process::Command::new("true").status().map(drop),
+                ]
+                .map(|done| done.err().map(|error| error.kind())),
+                [std::fs::remove_file(path), std::fs::remove_file("")]
+                    .map(|done| done.err().map(|error| error.kind())),
+            )
+        })
+        .join()
+        .unwrap();
+        assert!(named && own);
+        assert_eq!(refused, [Some(PermissionDenied); 4]);
+        assert_eq!(removed, [Some(NotFound); 2]);
+        assert!(std::fs::read_to_string(&kept).is_ok());
+    }
+
+    #[test]
     fn the_filter_compiles_for_this_processor() {
-        assert!(filter(false).is_some() && filter(true).is_some());
+        assert!(filter(false).is_some() && filter(true).is_some() && nothing_there().is_some());
     }
 }

@@ -34,8 +34,8 @@ struct State {
     /// The pipeline's zero.
     zero: Option<Timestamp>,
     frames: BTreeMap<u64, Frame>,
-    /// How far each rung is.
-    passed: Vec<u64>,
+    /// How far each rung is; None of those that are not made.
+    passed: Vec<Option<u64>>,
 }
 
 /// A unit's times in the pipeline, in nanoseconds.
@@ -54,7 +54,7 @@ pub(super) fn nanoseconds(at: Timestamp, zero: Timestamp) -> Option<u64> {
 
 impl Frames {
     pub(super) fn new(rungs: usize) -> Self {
-        Self { state: Mutex::new(State { zero: None, frames: BTreeMap::new(), passed: vec![0; rungs] }) }
+        Self { state: Mutex::new(State { zero: None, frames: BTreeMap::new(), passed: vec![None; rungs] }) }
     }
 
     /// Registers a source unit. `None` if its times cannot be told in the pipeline.
@@ -69,22 +69,47 @@ impl Frames {
         Some(times)
     }
 
+    /// A rung is made from now on: it is given what the slowest has not passed yet.
+    pub(super) fn join(&self, rung: usize) {
+        let mut state = self.state();
+        let slowest = state.passed.iter().copied().flatten().min().unwrap_or(0);
+        if let Some(passed) = state.passed.get_mut(rung) {
+            *passed = Some(slowest);
+        }
+    }
+
+    /// A rung is not made any more: nothing is kept for it.
+    pub(super) fn part(&self, rung: usize) {
+        if let Some(passed) = self.state().passed.get_mut(rung) {
+            *passed = None;
+        }
+    }
+
     /// The source frame behind a picture.
     pub(super) fn at(&self, pts: u64) -> Option<Frame> {
         self.state().frames.get(&pts).copied()
     }
 
-    /// As [`Self::at`], when a rung gives its unit out: older frames are not asked for again by it.
-    pub(super) fn leave(&self, rung: usize, pts: u64) -> Option<Frame> {
+    /// As [`Self::at`], when a rung gives its unit out, and when that is decoded: the exact time of the frame that is shown
+    /// then, if one is. What is older is not asked for again by it: no later unit is shown before this one is decoded.
+    pub(super) fn leave(&self, rung: usize, times: Times) -> Option<(Frame, Timestamp)> {
         let mut state = self.state();
-        let frame = state.frames.get(&pts).copied();
-        if let Some(passed) = state.passed.get_mut(rung) {
-            *passed = pts;
+        let frame = state.frames.get(&times.pts).copied();
+        let zero = state.zero.unwrap_or(Timestamp::ZERO);
+        let decoded = state.frames.get(&times.dts).map_or_else(
+            || {
+                let since = i64::try_from(times.dts).unwrap_or(i64::MAX);
+                zero + Timestamp::from_ticks(since, 1_000_000_000).since_zero()
+            },
+            |frame| frame.pts,
+        );
+        if let Some(Some(passed)) = state.passed.get_mut(rung) {
+            *passed = times.dts.min(times.pts);
         }
-        if let Some(&slowest) = state.passed.iter().min() {
+        if let Some(slowest) = state.passed.iter().copied().flatten().min() {
             state.frames = state.frames.split_off(&slowest);
         }
-        frame
+        frame.map(|frame| (frame, decoded.min(frame.pts)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -98,6 +123,12 @@ mod tests {
 
     use super::*;
 
+    fn made(rungs: usize) -> Frames {
+        let frames = Frames::new(rungs);
+        (0..rungs).for_each(|rung| frames.join(rung));
+        frames
+    }
+
     fn unit(pts: i64) -> AccessUnit {
         AccessUnit {
             dts: Timestamp::from_flicks(pts),
@@ -108,9 +139,30 @@ mod tests {
         }
     }
 
+    fn at_once(pts: u64) -> Times {
+        Times { dts: pts, pts }
+    }
+
+    #[test]
+    fn what_is_decoded_before_others_are_shown_leaves_them_there() {
+        let frames = made(1);
+        let keys: Vec<_> = (0..7).map(|i| frames.enter(&unit(i * 1_000_000), false).unwrap().pts).collect();
+        // I0 P3 B1 B2 P6 B4 B5: each decoded when the one in front is shown.
+        let order = [0, 3, 1, 2, 6, 4, 5];
+        for (turn, shown) in order.into_iter().enumerate() {
+            let dts = turn.checked_sub(1).map_or(keys[0] - 1_417_234, |before| keys[before]);
+            let (frame, decoded) = frames.leave(0, Times { dts, pts: keys[shown] }).unwrap();
+            assert_eq!(frame.pts.flicks(), shown as i64 * 1_000_000);
+            let expected = turn as i64 * 1_000_000 - 1_000_000;
+            assert!((decoded.flicks() - expected).abs() < 2, "{turn}: {decoded:?}");
+            assert!(turn == 0 || decoded.flicks() == expected, "exact where a frame is shown then");
+        }
+        assert_eq!(frames.state().frames.len(), 2, "what is shown before is forgotten");
+    }
+
     #[test]
     fn every_flick_comes_back_exactly() {
-        let frames = Frames::new(1);
+        let frames = made(1);
         let start = -5_000_000_000_000;
         let keys: Vec<_> =
             (0..2000).map(|i| (start + i, frames.enter(&unit(start + i), false).unwrap().pts)).collect();
@@ -121,17 +173,33 @@ mod tests {
 
     #[test]
     fn what_every_rung_has_passed_is_forgotten() {
-        let frames = Frames::new(2);
+        let frames = made(2);
         let keys: Vec<_> = (0..10).map(|i| frames.enter(&unit(i * 1_000_000), false).unwrap().pts).collect();
-        assert!(frames.leave(0, keys[8]).is_some());
-        assert!(frames.leave(1, keys[3]).is_some());
+        assert!(frames.leave(0, at_once(keys[8])).is_some());
+        assert!(frames.leave(1, at_once(keys[3])).is_some());
         assert_eq!(frames.at(keys[2]), None);
         assert!(frames.at(keys[3]).is_some());
     }
 
     #[test]
+    fn a_rung_that_is_not_made_any_more_holds_nothing_back_and_one_that_joins_does() {
+        let frames = made(2);
+        let keys: Vec<_> = (0..10).map(|i| frames.enter(&unit(i * 1_000_000), false).unwrap().pts).collect();
+        frames.leave(0, at_once(keys[3]));
+        assert!(frames.at(keys[0]).is_some());
+        frames.part(1);
+        frames.leave(0, at_once(keys[5]));
+        assert_eq!(frames.at(keys[4]), None);
+        frames.join(1);
+        frames.leave(0, at_once(keys[8]));
+        assert!(frames.at(keys[5]).is_some(), "the new one may still ask for it");
+        frames.leave(1, at_once(keys[7]));
+        assert_eq!(frames.at(keys[6]), None);
+    }
+
+    #[test]
     fn frames_that_never_come_out_do_not_pile_up() {
-        let frames = Frames::new(1);
+        let frames = made(1);
         for i in 0..10_000 {
             frames.enter(&unit(i * 1_000_000), false);
         }
@@ -140,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_time_before_the_pipelines_zero_is_refused() {
-        let frames = Frames::new(1);
+        let frames = made(1);
         assert!(frames.enter(&unit(0), false).is_some());
         assert_eq!(frames.enter(&unit(i64::MIN / 2), false), None);
     }

@@ -5,8 +5,8 @@
 //! the daemon's end of the socket closes.
 
 mod confinement;
-mod encoder;
 mod frames;
+mod part;
 mod pipeline;
 mod plugins;
 mod poster;
@@ -14,6 +14,7 @@ mod rung;
 mod slate;
 mod socket;
 mod sound;
+mod step;
 mod trial;
 
 use std::{
@@ -21,10 +22,13 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Release},
+        mpsc::{SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
+
+use media::AccessUnit;
 
 use super::protocol::{FromWorker, ProtocolError, ToWorker};
 use pipeline::{Pipeline, Watched};
@@ -35,6 +39,8 @@ pub use trial::{plugin_main, trial_main};
 
 /// How often progress is reported and the socket's health looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// Units that wait inside the worker: two seconds of 60 a second.
+const AHEAD: usize = 128;
 /// How long encoding may go on after the last input.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -71,14 +77,14 @@ impl Failure {
 }
 
 /// Runs the `transcode-worker` subcommand. Call it before any other thread exists; it returns when the daemon
-/// closes its end of stdin. `devices`: it may use those that encode.
-pub fn worker_main(devices: bool) -> ExitCode {
+/// closes its end of stdin. `devices`: it may use those that encode. `load`: plugins' files to load before there is a job.
+pub fn worker_main(devices: bool, load: &[String]) -> ExitCode {
     let Some((inlet, outlet)) = socket::from_stdin() else {
         eprintln!("{}", Failure::NotASocket);
         return ExitCode::from(2);
     };
     let outlet = Arc::new(outlet);
-    match work(inlet, &outlet, devices) {
+    match work(inlet, &outlet, devices, load) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let error = FromWorker::Error { fatal: failure.is_fatal(), text: failure.to_string() };
@@ -91,9 +97,13 @@ pub fn worker_main(devices: bool) -> ExitCode {
     }
 }
 
-fn work(mut inlet: Inlet, outlet: &Arc<Outlet>, devices: bool) -> Result<(), Failure> {
+fn work(mut inlet: Inlet, outlet: &Arc<Outlet>, devices: bool, load: &[String]) -> Result<(), Failure> {
     confinement::apply(devices);
     plugins::load()?;
+    for file in load {
+        // The job says what is missing, if it needs it.
+        let _there = plugins::load_named(file).is_some();
+    }
     let start = match inlet.next()? {
         Some(ToWorker::Start(start)) => start,
         Some(ToWorker::Slate(spec)) => return slate::work(&spec, &mut inlet, outlet),
@@ -119,15 +129,37 @@ fn work(mut inlet: Inlet, outlet: &Arc<Outlet>, devices: bool) -> Result<(), Fai
     reader.join().unwrap_or(Err(Failure::Stuck))
 }
 
-/// Moves units from the socket into the pipeline until end of file. Waits where the pipeline is full.
+/// Moves units from the socket into the pipeline until end of file. Waits where the pipeline is full, with so many units in
+/// hand that what is said of rungs meanwhile is heard: an encoder that is too slow for one would hear of its end behind all that
+/// it is too slow for.
 fn read(inlet: &mut Inlet, pipeline: &Pipeline) -> Result<(), Failure> {
+    let (units, waiting) = sync_channel(AHEAD);
+    thread::scope(|scope| {
+        thread::Builder::new().name("feed".to_owned()).spawn_scoped(scope, move || {
+            let mut waiting = waiting.into_iter();
+            while waiting.next().is_some_and(|(unit, edge)| pipeline.push(unit, edge)) {}
+        })?;
+        let heard = hear(inlet, pipeline, &units);
+        // What waits is still encoded.
+        drop(units);
+        heard
+    })
+}
+
+fn hear(
+    inlet: &mut Inlet,
+    pipeline: &Pipeline,
+    units: &SyncSender<(AccessUnit, bool)>,
+) -> Result<(), Failure> {
     while let Some(message) = inlet.next()? {
         match message {
             ToWorker::Source { unit, edge } => {
-                if !pipeline.push(unit, edge) {
+                if units.send((unit, edge)).is_err() {
                     break;
                 }
             }
+            ToWorker::Choose { rung, made: true } => pipeline.add(rung.into())?,
+            ToWorker::Choose { rung, made: false } => pipeline.remove(rung.into())?,
             ToWorker::Start(_)
             | ToWorker::Slate(_)
             | ToWorker::File(_)

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -15,15 +15,15 @@ use gstreamer_app as gst_app;
 use media::intake::VideoCodec;
 use media::{AccessUnit, Timestamp, VideoFormat};
 
-use crate::transcode::backend::Backend;
+use crate::transcode::plan::Plan;
 use crate::transcode::protocol::Start;
-use crate::transcode::spec::X264;
 
 use super::{
     frames::Frames,
-    plugins::{self, PluginError},
-    rung::{self, Plan},
+    plugins::PluginError,
+    rung::{self, Branch},
     socket::Outlet,
+    step,
 };
 
 /// Source units and bytes that wait inside the worker; the rest waits in the daemon, where it is counted.
@@ -40,7 +40,9 @@ pub(super) enum PipelineError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     #[error("{0}")]
-    Encoder(String),
+    Refused(String),
+    #[error("rung {0} holds a frame and does not let go of it")]
+    Held(u8),
     #[error("an element has no pad called {0}")]
     Pad(&'static str),
     #[error("the pipeline cannot be linked: {0}")]
@@ -65,7 +67,7 @@ impl PipelineError {
             self,
             Self::Spec(_)
                 | Self::Missing(_)
-                | Self::Encoder(_)
+                | Self::Refused(_)
                 | Self::Plugin(_)
                 | Self::Pad(_)
                 | Self::Link(_)
@@ -85,8 +87,15 @@ pub(super) struct Pipeline {
     elements: gst::Pipeline,
     bus: gst::Bus,
     source: gst_app::AppSrc,
+    /// Where the rungs part.
+    tee: gst::Element,
+    plan: Plan,
+    source_rate: Option<(u32, u32)>,
+    /// Those that are made, by their place in the job.
+    branches: Mutex<Vec<Option<Branch>>>,
     frames: Arc<Frames>,
     consumed: Arc<AtomicU64>,
+    outlet: Arc<Outlet>,
 }
 
 /// Makes an element.
@@ -99,43 +108,69 @@ impl Pipeline {
     pub(super) fn build(start: &Start, outlet: &Arc<Outlet>) -> Result<Self, PipelineError> {
         let spec = &start.spec;
         spec.validate()?;
-        let backend = Backend::of(&spec.encoder).ok_or_else(|| spec.unknown_encoder())?;
-        if spec.encoder != X264 {
-            plugins::load_encoder(backend)?;
-        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let plan = Plan::of(spec, u32::try_from(cores).unwrap_or(u32::MAX))?;
         let frames = Arc::new(Frames::new(spec.rungs.len()));
         let consumed = Arc::new(AtomicU64::new(0));
 
         let pipeline = gst::Pipeline::new();
         let codec = VideoCodec::of(&spec.video.codec).unwrap_or(VideoCodec::H264);
         let source = source(codec, &spec.video);
-        let decoder = decoder(codec)?;
-        let convert = element("videoconvert")?;
-        let raw = element("capsfilter")?;
-        // The only pixels that every player decodes.
-        raw.set_property("caps", gst::Caps::builder("video/x-raw").field("format", "I420").build());
+        let decoder = step::make(&plan.decoder)?;
         let tee = element("tee")?;
-        let trunk = [source.upcast_ref(), &decoder, &convert, &raw, &tee];
-        pipeline.add_many(trunk).map_err(PipelineError::Link)?;
-        gst::Element::link_many(trunk).map_err(PipelineError::Link)?;
-        count(&decoder, &consumed)?;
+        let mut trunk = vec![source.clone().upcast::<gst::Element>()];
+        trunk.extend(step::make_all(&plan.parser)?);
+        trunk.push(decoder.clone());
+        trunk.extend(step::make_all(&plan.trunk)?);
+        trunk.extend([tee.clone(), idle()?]);
+        pipeline.add_many(&trunk).map_err(PipelineError::Link)?;
+        gst::Element::link_many(&trunk).map_err(PipelineError::Link)?;
+        count(&source, &consumed)?;
         keep_known(&decoder, &frames)?;
 
-        for (index, rung) in (0_u8..).zip(&spec.rungs) {
-            let resumed = start.resume_after.get(usize::from(index)).copied().flatten();
-            let plan = Plan {
-                index,
-                spec: rung,
-                preset: &spec.preset,
-                encoder: (&spec.encoder, backend),
-                source_rate: spec.video.frame_rate,
-                resume_after: resumed.map(Timestamp::from_flicks),
-            };
-            rung::add(&pipeline, &tee, &plan, &frames, outlet)?;
-        }
         let bus = pipeline.bus().ok_or(PipelineError::Pad("bus"))?;
-        pipeline.set_state(gst::State::Playing)?;
-        Ok(Self { elements: pipeline, bus, source, frames, consumed })
+        let branches = Mutex::new(plan.rungs.iter().map(|_| None).collect());
+        let (elements, source_rate, outlet) = (pipeline, spec.video.frame_rate, Arc::clone(outlet));
+        let it = Self { elements, bus, source, tee, plan, source_rate, branches, frames, consumed, outlet };
+        for index in 0..it.plan.rungs.len() {
+            if !start.wanted.get(index).copied().unwrap_or(true) {
+                continue;
+            }
+            let resumed = start.resume_after.get(index).copied().flatten();
+            it.put(index, resumed.map(Timestamp::from_flicks), false)?;
+        }
+        it.elements.set_state(gst::State::Playing)?;
+        Ok(it)
+    }
+
+    /// Makes a rung again, from the next segment's edge on. No rung of the job, or one that is made: nothing happens.
+    pub(super) fn add(&self, index: usize) -> Result<(), PipelineError> {
+        self.put(index, None, true)
+    }
+
+    /// Makes a rung no more: its encoder is closed. The others see nothing of it.
+    pub(super) fn remove(&self, index: usize) -> Result<(), PipelineError> {
+        match self.branches().get_mut(index).and_then(Option::take) {
+            Some(branch) => branch.remove(&self.elements, &self.tee, &self.frames),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&self, index: usize, resume_after: Option<Timestamp>, at_edge: bool) -> Result<(), PipelineError> {
+        let mut branches = self.branches();
+        let (Some(place @ None), Some(plan), Ok(number)) =
+            (branches.get_mut(index), self.plan.rungs.get(index), u8::try_from(index))
+        else {
+            return Ok(());
+        };
+        let source_rate = self.source_rate;
+        let job = rung::Job { index: number, plan, source_rate, resume_after, at_edge };
+        *place = Some(rung::add(&self.elements, &self.tee, &job, &self.frames, &self.outlet)?);
+        Ok(())
+    }
+
+    fn branches(&self) -> MutexGuard<'_, Vec<Option<Branch>>> {
+        self.branches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a unit to the decoder. Waits while the pipeline is full. False when it takes no more.
@@ -220,32 +255,21 @@ pub(super) fn source(codec: VideoCodec, video: &VideoFormat) -> gst_app::AppSrc 
         .build()
 }
 
-/// Decodes with no delay but what B-frames need, whatever is damaged.
-pub(super) fn decoder(codec: VideoCodec) -> Result<gst::Element, PipelineError> {
-    let decoder = match codec {
-        VideoCodec::H264 => element("avdec_h264")?,
-        VideoCodec::H265 => element("avdec_h265")?,
-        VideoCodec::Av1 => {
-            plugins::load_av1()?;
-            let decoder = element("av1dec")?;
-            decoder.set_property("max-errors", -1_i32);
-            return Ok(decoder);
-        }
-        VideoCodec::Vp8 => element("avdec_vp8")?,
-        VideoCodec::Vp9 => element("avdec_vp9")?,
-    };
-    // Frame threads hold back a frame each. One thread decodes 1080p60 several times over.
-    decoder.set_property("max-threads", 1_i32);
-    decoder.set_property_from_str("thread-type", "slice");
-    // A damaged stream is the normal case: however many errors, the next good picture counts.
-    decoder.set_property("max-errors", -1_i32);
-    Ok(decoder)
+/// Takes what no rung takes, so that pictures flow, and end, without one.
+fn idle() -> Result<gst::Element, PipelineError> {
+    let sink = element("fakesink")?;
+    sink.set_property("sync", false);
+    // Without a preroll the pipeline plays before there is a frame.
+    sink.set_property("async", false);
+    // It would hold a picture of the decoder's.
+    sink.set_property("enable-last-sample", false);
+    Ok(sink)
 }
 
-fn count(decoder: &gst::Element, consumed: &Arc<AtomicU64>) -> Result<(), PipelineError> {
+fn count(source: &gst_app::AppSrc, consumed: &Arc<AtomicU64>) -> Result<(), PipelineError> {
     let consumed = Arc::clone(consumed);
-    let entry = decoder.static_pad("sink").ok_or(PipelineError::Pad("sink"))?;
-    entry.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+    let exit = source.static_pad("src").ok_or(PipelineError::Pad("src"))?;
+    exit.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         consumed.fetch_add(1, Relaxed);
         gst::PadProbeReturn::Ok
     });
@@ -262,8 +286,11 @@ fn keep_known(decoder: &gst::Element, frames: &Arc<Frames>) -> Result<(), Pipeli
             Some(pts) if frames.at(pts).is_some() && last.fetch_max(pts, Relaxed) < pts => {
                 gst::PadProbeReturn::Ok
             }
-            _ => gst::PadProbeReturn::Drop,
+            _ => gst::PadProbeReturn::Handled,
         }
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::transcode::backend::Backend;
-
 /// Variable in which the daemon passes on the operator's plugin directories, separated by colons.
 pub(in crate::transcode) const PLUGIN_DIRS: &str = "WEIR_GST_PLUGIN_DIRS";
 
@@ -27,19 +25,13 @@ const PLUGINS: [(&str, &str, &str); 5] = [
     ("libgstx264.so", "x264enc", "gstreamer1.0-plugins-ugly"),
 ];
 
-/// Only behind encoders that leave parameter sets among the pictures.
-const PARSERS: (&str, &str, &str) = ("libgstvideoparsersbad.so", "h264parse", "gstreamer1.0-plugins-bad");
-
-/// Only for sources of that codec.
-const AV1: (&str, &str, &str) = ("libgstaom.so", "av1dec", "gstreamer1.0-plugins-bad");
-
 /// What keeps GStreamer from working here.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PluginError {
     #[error("GStreamer cannot be initialised: {0}")]
     Init(gstreamer::glib::Error),
     #[error("GStreamer's element {element} is not installed (on Debian and Ubuntu: apt install {package})")]
-    Missing { element: &'static str, package: &'static str },
+    Missing { element: String, package: &'static str },
 }
 
 /// Only for sound.
@@ -89,22 +81,19 @@ pub(super) fn load_jpeg() -> Result<(), PluginError> {
     provide(("libgstjpeg.so", "jpegenc", "gstreamer1.0-plugins-good"))
 }
 
-/// Makes AV1 decodable.
-pub(super) fn load_av1() -> Result<(), PluginError> {
-    provide(AV1)
-}
-
 /// Makes sound convertible.
 pub(super) fn load_sound() -> Result<(), PluginError> {
     SOUND.into_iter().try_for_each(provide)
 }
 
-/// Makes an encoder usable, and what brings its output into form.
-pub(super) fn load_encoder(backend: &Backend) -> Result<(), PluginError> {
-    load()?;
-    provide(PARSERS)?;
-    load_named(backend.file);
-    Ok(())
+/// Makes an element usable that comes in this file.
+pub(super) fn provide_from(file: &str, element: &str, package: &'static str) -> Result<(), PluginError> {
+    // Already there when the worker runs with an ordinary registry.
+    if is_there(element) || dirs().iter().any(|dir| load_file(&dir.join(file)) && is_there(element)) {
+        Ok(())
+    } else {
+        Err(PluginError::Missing { element: element.to_owned(), package })
+    }
 }
 
 /// Loads a plugin by its file's name; None where there is none.
@@ -117,18 +106,13 @@ pub(super) fn load_named(file: &str) -> Option<gstreamer::Plugin> {
 }
 
 fn provide((file, element, package): (&'static str, &'static str, &'static str)) -> Result<(), PluginError> {
-    // Already there when the worker runs with an ordinary registry.
-    if is_there(element) {
-        return Ok(());
-    }
-    let dirs = dirs();
-    if !dirs.iter().any(|dir| load_file(&dir.join(file)) && is_there(element)) {
+    provide_from(file, element, package).or_else(|missing| {
         // Named differently in this GStreamer: look at everything that lies there.
-        for dir in dirs.iter().filter(|dir| dir.is_dir()) {
+        for dir in dirs().iter().filter(|dir| dir.is_dir()) {
             gstreamer::Registry::get().scan_path(dir);
         }
-    }
-    if is_there(element) { Ok(()) } else { Err(PluginError::Missing { element, package }) }
+        if is_there(element) { Ok(()) } else { Err(missing) }
+    })
 }
 
 fn dirs() -> Vec<PathBuf> {

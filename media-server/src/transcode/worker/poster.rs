@@ -10,9 +10,10 @@ use gstreamer_app as gst_app;
 use media::intake::VideoCodec;
 use media::{AccessUnit, Span, Timestamp};
 
-use super::pipeline::{PipelineError, decoder, element, source};
+use super::pipeline::{PipelineError, element, source};
 use super::socket::{Inlet, Outlet};
-use super::{Failure, plugins};
+use super::{Failure, plugins, step};
+use crate::transcode::plan;
 use crate::transcode::protocol::{FromWorker, ToWorker};
 use crate::transcode::spec::PosterSpec;
 
@@ -41,7 +42,7 @@ pub(super) fn work(spec: &PosterSpec, inlet: &mut Inlet, outlet: &Arc<Outlet>) -
     let coder = element("jpegenc")?;
     coder.set_property("quality", QUALITY);
     let sink = gst_app::AppSink::builder().sync(false).build();
-    let (convert, decode) = (element("videoconvert")?, decoder(codec)?);
+    let (convert, decode) = (element("videoconvert")?, step::make(&plan::software_decoder(codec))?);
     let chain = [entry.upcast_ref(), &decode, &convert, &scale, &shape, &coder, sink.upcast_ref()];
     pipeline.add_many(chain).map_err(PipelineError::Link)?;
     gst::Element::link_many(chain).map_err(PipelineError::Link)?;

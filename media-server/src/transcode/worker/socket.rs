@@ -84,3 +84,31 @@ fn write_all(socket: &mut UnixStream, head: &[u8], payload: &[u8]) -> io::Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+impl Outlet {
+    /// One that writes to this socket.
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self { socket: Mutex::new(socket), broken: AtomicBool::new(false) }
+    }
+}
+
+/// The daemon's end.
+#[cfg(test)]
+pub(super) struct TestInlet(UnixStream);
+
+#[cfg(test)]
+impl TestInlet {
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self(socket)
+    }
+
+    pub(super) fn next(&mut self) -> Option<FromWorker> {
+        let mut head = [0; protocol::HEAD];
+        self.0.read_exact(&mut head).ok()?;
+        let (kind, length) = protocol::head(head).ok()?;
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).ok()?;
+        FromWorker::decode(kind, body.into()).ok()
+    }
+}

@@ -1,4 +1,4 @@
-//! An encoder on trial, in a process of its own: does it start, how fast is it, and does it do what a live rung needs of it?
+//! An element on trial, in a process of its own: does it start, how fast is it, and does it do what a live rung needs of it?
 //! One line of JSON on standard output; whoever waits for it does so for a while only.
 
 use std::process::ExitCode;
@@ -9,31 +9,33 @@ use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use media::ladder::Tuning;
 
 use super::pipeline::PipelineError;
-use super::{confinement, encoder, plugins};
-use crate::transcode::backend::{Ask, Backend, Family};
-use crate::transcode::survey::{Plugin, Run, SIZES, Trial};
+use super::{confinement, part, plugins, step};
+use crate::transcode::backend::{Backend, Family};
+use crate::transcode::dialect::Ask;
+use crate::transcode::plan;
+use crate::transcode::survey::{MOST_SESSIONS, Plugin, Run, SIZES, Trial};
 
 /// Pictures of a trial, and the one at which a keyframe is asked for.
-const PICTURES: usize = 30;
+pub(super) const PICTURES: usize = 30;
 const ASKED: usize = 15;
 /// Bits of a pixel and second, for the rate that is asked for.
 const BITS_A_PIXEL: u32 = 2;
 /// How long a picture may take to come out.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Encoders that are opened at a time to see how many a device takes.
-const MOST_SESSIONS: usize = 16;
-
-/// Why an encoder is not used.
+/// Why an element is not used.
 #[derive(Debug, thiserror::Error)]
-enum Unfit {
+pub(super) enum Unfit {
     #[error(transparent)]
     Plugin(#[from] plugins::PluginError),
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
-    #[error("this program knows no encoder of that name")]
+    #[error("this program knows no element of that name")]
     Unknown,
+    #[error("there is nothing to decode: {0}")]
+    NoSource(PipelineError),
     #[error("{out} of {PICTURES} pictures came out within {PATIENCE:?}")]
     Incomplete { out: usize },
     #[error("a keyframe that was asked for at picture {ASKED} came at {0:?}")]
@@ -59,9 +61,13 @@ pub fn trial_main(name: &str) -> ExitCode {
     let backend = Backend::of(name);
     // Streams that are encoded beside it come first. Refused nowhere, and no matter if it were.
     rustix::process::nice(10).ok();
-    confinement::apply(backend.is_some_and(|it| it.family != Family::Cpu));
+    confinement::apply(backend.is_none_or(|it| it.family != Family::Cpu));
     let mut trial = Trial::default();
-    match backend.ok_or(Unfit::Unknown).and_then(|backend| measure(name, backend, &mut trial)) {
+    let measured = match backend {
+        Some(backend) => measure(name, backend, &mut trial),
+        None => part::measure(name, &mut trial),
+    };
+    match measured {
         Ok(()) => trial.works = true,
         Err(unfit) => trial.why = Some(unfit.to_string()),
     }
@@ -79,7 +85,7 @@ fn say(answer: &impl serde::Serialize) -> ExitCode {
 }
 
 fn measure(name: &str, backend: &'static Backend, trial: &mut Trial) -> Result<(), Unfit> {
-    plugins::load_encoder(backend)?;
+    plugins::load()?;
     for (width, height) in SIZES {
         let job = Job { name, backend, width, height };
         let attempt = job.start(PICTURES)?;
@@ -108,9 +114,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A pipeline at work.
-struct Attempt {
+pub(super) struct Attempt {
     pipeline: gst::Pipeline,
-    encoder: gst::Element,
+    /// What is on trial.
+    element: gst::Element,
     out: Out,
     began: Instant,
 }
@@ -123,15 +130,54 @@ impl Drop for Attempt {
 }
 
 impl Attempt {
-    /// Where it encodes, where the element says so.
-    fn device(&self) -> Option<String> {
-        let path = self.encoder.find_property("device-path");
-        if path.is_some_and(|it| it.value_type() == String::static_type()) {
-            return self.encoder.property::<Option<String>>("device-path");
+    /// Puts buffers through a chain, as fast as they are taken.
+    pub(super) fn start(
+        caps: &gst::Caps,
+        chain: Vec<gst::Element>,
+        element: gst::Element,
+        (buffers, ends): (Vec<gst::Buffer>, bool),
+    ) -> Result<Self, PipelineError> {
+        let pipeline = gst::Pipeline::new();
+        let source = gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).build();
+        let out = Out::default();
+        let sink = super::slate::sink({
+            let out = Arc::clone(&out);
+            move |sample| {
+                let buffer = sample.buffer()?;
+                let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+                let time = segment.to_running_time(buffer.pts()?).map(gst::ClockTime::nseconds);
+                let keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+                lock(&out).push((Instant::now(), time, keyframe));
+                Some(())
+            }
+        });
+        sink.set_property("async", false);
+        let mut all = vec![source.clone().upcast::<gst::Element>()];
+        all.extend(chain);
+        all.push(sink.upcast());
+        pipeline.add_many(&all).map_err(PipelineError::Link)?;
+        gst::Element::link_many(&all).map_err(PipelineError::Link)?;
+        pipeline.set_state(gst::State::Playing)?;
+        let began = Instant::now();
+        for buffer in buffers {
+            // Refused only by a pipeline that has failed, which `wait` reports.
+            source.push_buffer(buffer).ok();
         }
-        let cuda = self.encoder.find_property("cuda-device-id");
+        if ends {
+            source.end_of_stream().ok();
+        }
+        Ok(Self { pipeline, element, out, began })
+    }
+
+    /// Where it works, where the element says so.
+    pub(super) fn device(&self) -> Option<String> {
+        let path = self.element.find_property("device-path");
+        if path.is_some_and(|it| it.value_type() == String::static_type()) {
+            return self.element.property::<Option<String>>("device-path");
+        }
+        let cuda = self.element.find_property("cuda-device-id");
         let number = cuda.filter(|it| it.value_type() == u32::static_type());
-        number.map(|_| format!("cuda {}", self.encoder.property::<u32>("cuda-device-id")))
+        number.map(|_| format!("cuda {}", self.element.property::<u32>("cuda-device-id")))
     }
 
     /// Waits until so many pictures have come out; how many did.
@@ -154,108 +200,59 @@ impl Attempt {
             }
         }
     }
-}
 
-impl Job<'_> {
-    /// Encodes so many pictures, which are given as fast as they are taken.
-    fn start(&self, pictures: usize) -> Result<Attempt, PipelineError> {
-        let pipeline = gst::Pipeline::new();
-        let caps = gst::Caps::builder("video/x-raw")
-            .field("format", self.backend.pixels())
-            .field("width", self.width.cast_signed())
-            .field("height", self.height.cast_signed())
-            .field("framerate", gst::Fraction::new(30, 1))
-            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
-            .build();
-        let source = gst_app::AppSrc::builder().caps(&caps).format(gst::Format::Time).build();
-        let ask = Ask {
-            bitrate: self.width.saturating_mul(self.height).saturating_mul(BITS_A_PIXEL),
-            crf: None,
-            preset: "veryfast",
-            threads: std::thread::available_parallelism().map_or(1, |it| it.get() as u32),
-        };
-        let coder = encoder::make(self.name, self.backend, &ask)?;
-        let coded = encoder::after(self.backend)?;
-        let out = Out::default();
-        let sink = super::slate::sink({
-            let out = Arc::clone(&out);
-            move |sample| {
-                let buffer = sample.buffer()?;
-                let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-                let time = segment.to_running_time(buffer.pts()?).map(gst::ClockTime::nseconds);
-                lock(&out).push((
-                    Instant::now(),
-                    time,
-                    !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT),
-                ));
-                Some(())
-            }
-        });
-        sink.set_property("async", false);
-        let mut chain = vec![source.clone().upcast::<gst::Element>(), coder.clone()];
-        chain.extend(coded);
-        chain.push(sink.upcast());
-        pipeline.add_many(&chain).map_err(PipelineError::Link)?;
-        gst::Element::link_many(&chain).map_err(PipelineError::Link)?;
-        encoder::force_keyframes(&coder, move |time| time == Some(at(ASKED)))?;
-        pipeline.set_state(gst::State::Playing)?;
-        let began = Instant::now();
-        let moving = self.pictures();
-        for index in 0..pictures {
-            let mut buffer = gst::Buffer::from_slice(moving[index % moving.len()].clone());
-            if let Some(buffer) = buffer.get_mut() {
-                buffer.set_pts(at(index));
-                buffer.set_duration(at(1));
-            }
-            // Refused only by a pipeline that has failed, which `wait` reports.
-            source.push_buffer(buffer).ok();
-        }
-        if pictures == PICTURES {
-            source.end_of_stream().ok();
-        }
-        Ok(Attempt { pipeline, encoder: coder, out, began })
-    }
-
-    /// Four pictures that move, with some detail.
-    fn pictures(&self) -> Vec<Bytes> {
-        let (width, height) = (self.width as usize, self.height as usize);
-        let pictures = (0..4_usize).map(|turn| {
-            let luma = (0..width * height).map(|index| {
-                let (x, y) = (index % width + 8 * turn, index / width);
-                ((x * 255 / width) ^ (y * 3 + (x / 16) * 7)) as u8
-            });
-            luma.chain(std::iter::repeat_n(128, width * height / 2)).collect::<Vec<u8>>().into()
-        });
-        pictures.collect()
-    }
-
-    fn judge(&self, attempt: &Attempt) -> Result<Run, Unfit> {
-        let out = attempt.wait(PICTURES)?;
+    /// Waits for all pictures: how fast they came, and that each came in its turn.
+    pub(super) fn judge(&self, (width, height): (u32, u32)) -> Result<Run, Unfit> {
+        let out = self.wait(PICTURES)?;
         if out < PICTURES {
             return Err(Unfit::Incomplete { out });
         }
-        let out = lock(&attempt.out);
+        let out = lock(&self.out);
         if out.iter().enumerate().any(|(index, (_, time, _))| *time != Some(at(index).nseconds())) {
             return Err(Unfit::Order);
-        }
-        let keyframes: Vec<_> = (0..out.len()).filter(|index| out[*index].2).collect();
-        if keyframes != [0, ASKED] {
-            return Err(Unfit::Keyframes(keyframes));
         }
         let (first, last) = (out[0].0, out[out.len() - 1].0);
         let took = last.saturating_duration_since(first).as_secs_f64().max(1e-6);
         Ok(Run {
-            width: self.width,
-            height: self.height,
+            width,
+            height,
             frames_per_second: ((out.len() - 1) as f64 / took * 10.0).round() / 10.0,
-            first_ms: first.saturating_duration_since(attempt.began).as_millis() as u64,
+            first_ms: first.saturating_duration_since(self.began).as_millis() as u64,
         })
+    }
+
+    fn keyframes(&self) -> Vec<usize> {
+        let out = lock(&self.out);
+        (0..out.len()).filter(|index| out[*index].2).collect()
+    }
+}
+
+impl Job<'_> {
+    /// Encodes so many pictures.
+    fn start(&self, pictures: usize) -> Result<Attempt, PipelineError> {
+        let size = (self.width, self.height);
+        let tuning = Tuning::default();
+        let ask = ask(&tuning, size);
+        let coder = step::make(&plan::coder(self.name, self.backend, &ask))?;
+        step::force_keyframes(&coder, move |time| time == Some(at(ASKED)))?;
+        let mut chain = vec![coder.clone()];
+        chain.extend(step::make_all(&plan::finish(self.backend, None))?);
+        let buffers = (buffers(size, pictures), pictures == PICTURES);
+        Attempt::start(&raw(size, self.backend.pixels()), chain, coder, buffers)
+    }
+
+    fn judge(&self, attempt: &Attempt) -> Result<Run, Unfit> {
+        let run = attempt.judge((self.width, self.height))?;
+        match attempt.keyframes() {
+            keyframes if keyframes == [0, ASKED] => Ok(run),
+            keyframes => Err(Unfit::Keyframes(keyframes)),
+        }
     }
 
     /// How many of them work at a time, up to [`MOST_SESSIONS`].
     fn sessions(&self) -> u32 {
         let mut open = Vec::new();
-        while open.len() < MOST_SESSIONS {
+        while open.len() < MOST_SESSIONS as usize {
             match self.start(4) {
                 Ok(attempt) if attempt.wait(1).is_ok_and(|out| out > 0) => open.push(attempt),
                 _ => break,
@@ -263,6 +260,53 @@ impl Job<'_> {
         }
         open.len() as u32
     }
+}
+
+/// What is asked of an encoder for a trial.
+pub(super) fn ask(tuning: &Tuning, (width, height): (u32, u32)) -> Ask<'_> {
+    Ask {
+        tuning,
+        bitrate: width.saturating_mul(height).saturating_mul(BITS_A_PIXEL),
+        preset: "veryfast",
+        threads: std::thread::available_parallelism().map_or(1, |it| it.get() as u32),
+    }
+}
+
+/// Pictures as they are given to an element.
+pub(super) fn raw((width, height): (u32, u32), pixels: &str) -> gst::Caps {
+    gst::Caps::builder("video/x-raw")
+        .field("format", pixels)
+        .field("width", width.cast_signed())
+        .field("height", height.cast_signed())
+        .field("framerate", gst::Fraction::new(30, 1))
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .build()
+}
+
+/// Pictures that move, with some detail.
+pub(super) fn buffers(size: (u32, u32), count: usize) -> Vec<gst::Buffer> {
+    let moving = pictures(size);
+    let buffers = moving.iter().cycle().take(count).enumerate().map(|(index, picture)| {
+        let mut buffer = gst::Buffer::from_slice(picture.clone());
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(at(index));
+            buffer.set_duration(at(1));
+        }
+        buffer
+    });
+    buffers.collect()
+}
+
+fn pictures((width, height): (u32, u32)) -> Vec<Bytes> {
+    let (width, height) = (width as usize, height as usize);
+    let pictures = (0..4_usize).map(|turn| {
+        let luma = (0..width * height).map(|index| {
+            let (x, y) = (index % width + 8 * turn, index / width);
+            ((x * 255 / width) ^ (y * 3 + (x / 16) * 7)) as u8
+        });
+        luma.chain(std::iter::repeat_n(128, width * height / 2)).collect::<Vec<u8>>().into()
+    });
+    pictures.collect()
 }
 
 fn at(index: usize) -> gst::ClockTime {

@@ -110,6 +110,37 @@ fn a_new_format_gets_a_new_init_behind_a_discontinuity() {
 }
 
 #[test]
+fn a_discontinuity_that_another_rendition_needs_costs_nothing_and_stands_where_it_was_told() {
+    let targets = roomy();
+    let mut clock = GopClock::new(targets, 0);
+    // The second is late, as what an encoder makes is: it is told before it has reached the edge before.
+    let (mut prompt, mut late) = (packager(targets, video_format()), packager(targets, video_format()));
+    let units = Pictures::steady((30, 1), 60).units(300);
+    for (index, unit) in units.iter().enumerate() {
+        if let Some(edge) = clock.observe(unit) {
+            prompt.edge(edge);
+            late.edge(edge);
+        }
+        prompt.push(unit.clone());
+        if let Some(unit) = index.checked_sub(5).and_then(|index| units.get(index)) {
+            late.push(unit.clone());
+        }
+        if index == 122 {
+            prompt.discontinuity_at(clock.next_msn());
+            late.discontinuity_at(clock.next_msn());
+        }
+    }
+    for mut packager in [prompt, late] {
+        packager.end();
+        let list = packager.playlist();
+        check(&list, 90_000, 85);
+        let breaks: Vec<u64> =
+            list.segments().iter().filter(|s| s.head.discontinuity).map(|s| s.msn()).collect();
+        assert_eq!((breaks, packager.dropped()), (vec![3], 0));
+    }
+}
+
+#[test]
 fn after_a_flush_the_stream_goes_on_at_the_next_edge() {
     let targets = roomy();
     let mut clock = GopClock::new(targets, 0);
