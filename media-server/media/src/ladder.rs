@@ -8,9 +8,11 @@
 mod decimator;
 mod foretell;
 mod shape;
+mod sound;
 
 pub use decimator::Decimator;
 pub use foretell::foretell;
+pub use sound::{SoundCodec, SoundWish};
 
 use std::cmp::Ordering;
 
@@ -168,6 +170,15 @@ pub struct Profile {
     pub rungs: Vec<RungWish>,
     /// Whether the source goes out as it is, as the top rung.
     pub passthrough: bool,
+    /// Rungs of sound, beside the sounds as they are sent.
+    pub sounds: Vec<SoundWish>,
+}
+
+impl Profile {
+    /// The source as it is, and nothing beside it.
+    pub fn as_it_is() -> Self {
+        Self { passthrough: true, ..Self::default() }
+    }
 }
 
 /// One rung to be encoded.

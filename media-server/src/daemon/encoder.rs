@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use media::{AccessUnit, AudioFormat};
@@ -268,10 +269,13 @@ fn place(
 }
 
 /// A spare worker waits while anything is encoded: a crash then costs tens of milliseconds. Without a rung to encode
-/// there is no worker, and no spare.
+/// there is no worker, and no spare, unless workers take long to look at their device: then one always waits, or a stream's
+/// rungs would begin seconds after it.
 struct Spare {
     workers: Workers,
     encoders: AtomicUsize,
+    /// Plugins that look at a device when they are loaded.
+    plugins: Arc<ArcSwap<Vec<&'static str>>>,
 }
 
 impl Spare {
@@ -283,11 +287,18 @@ impl Spare {
     }
 
     fn leave(&self) {
-        if self.encoders.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.encoders.fetch_sub(1, Ordering::AcqRel) == 1 && !self.begins_slowly() {
             self.workers.release_spare();
         }
     }
+
+    fn begins_slowly(&self) -> bool {
+        !self.plugins.load().is_empty()
+    }
 }
+
+/// How long a stream's first list waits for rungs of a worker that may have to look at its device first.
+const SLOW_BEGINNING: Duration = Duration::from_secs(4);
 
 /// Bits a second of sound for players by WebRTC.
 const OPUS_BITRATE: u32 = 128_000;
@@ -353,7 +364,10 @@ pub(super) fn factory(
 ) -> RungFactory {
     let room = Arc::new(Room::new());
     let workers = Workers::with_devices(program, devices, capacity.plugins());
-    let spare = Arc::new(Spare { workers, encoders: AtomicUsize::new(0) });
+    let spare = Arc::new(Spare { workers, encoders: AtomicUsize::new(0), plugins: capacity.plugins() });
+    if spare.begins_slowly() {
+        spare.keep();
+    }
     Arc::new(move |request: RungRequest| {
         let mut spec = TranscodeSpec {
             stream: request.stream,
@@ -400,6 +414,8 @@ pub(super) fn factory(
         }
         let sink = Arc::new(Sink::new(transcoder, wanted, Arc::clone(&room)));
         tasks.spawn(driver);
+        let slow = ticket.is_some() && spare.begins_slowly();
+        let patience = if slow { SLOW_BEGINNING } else { Duration::ZERO };
         let job = Job {
             spec,
             ticket,
@@ -411,6 +427,6 @@ pub(super) fn factory(
             stop: stop.child_token(),
         };
         tasks.spawn(job.forward(made, forward));
-        Rungs { sink, events }
+        Rungs { sink, events, patience }
     })
 }

@@ -109,7 +109,7 @@ fn fall_back(
     match fallback {
         Fallback::UseAdmitted => admitted(question, by),
         Fallback::SourceOnly => {
-            let as_it_is = Profile { rungs: Vec::new(), passthrough: true };
+            let as_it_is = Profile::as_it_is();
             LadderAnswer::Ladder(LadderChoice { profile: None, by }, as_it_is)
         }
         Fallback::Refuse => LadderAnswer::Refused(message.to_owned()),

@@ -142,7 +142,7 @@ fn no_encoder() -> RungFactory {
             WorkerStatus::default()
         }
     }
-    Arc::new(|_| Rungs { sink: Arc::new(Nothing), events: mpsc::channel(1).1 })
+    Arc::new(|_| Rungs { sink: Arc::new(Nothing), events: mpsc::channel(1).1, patience: Duration::ZERO })
 }
 
 fn track(rendition: &Rendition) -> Track {

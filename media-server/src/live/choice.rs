@@ -308,7 +308,7 @@ impl Run {
     /// While there is no ladder: the source as it is, where players take it.
     pub(super) fn plan_meanwhile(&mut self, source: &VideoFormat) -> Outcome {
         let format = Format::Video(source.clone());
-        let as_it_is = Profile { rungs: Vec::new(), passthrough: true };
+        let as_it_is = Profile::as_it_is();
         let known = self.passthrough.as_ref().is_some_and(|track| track.rendition.format == format);
         if known || !ladder::plan(source, None, &as_it_is).passthrough {
             return Outcome::default();

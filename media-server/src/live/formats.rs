@@ -164,9 +164,12 @@ impl Run {
         if !rungs.is_empty() {
             let wanted = self.wanted();
             let request = RungRequest { stream: self.name.to_string(), source: video, rungs, wanted };
-            let Rungs { sink, events } = (self.factory)(request);
+            let Rungs { sink, events, patience } = (self.factory)(request);
             self.encoder = Some(sink);
             self.events = Some(events);
+            if !self.ready && !patience.is_zero() {
+                self.ready_by = self.ready_by.max(Some(Instant::now() + patience));
+            }
         }
     }
 

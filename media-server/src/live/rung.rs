@@ -2,6 +2,7 @@
 //! wiring in `lib` gives it a [`RungFactory`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use media::{AccessUnit, Span, VideoFormat, ladder::Rung};
 use tokio::sync::mpsc;
@@ -95,6 +96,8 @@ pub struct Rungs {
     pub sink: Arc<dyn RungSink>,
     /// What comes back.
     pub events: mpsc::Receiver<RungEvent>,
+    /// How long its first units may take, where that is more than usual: the stream's first list waits for them.
+    pub patience: Duration,
 }
 
 /// Starts encoders; given to the room by the wiring.

@@ -215,6 +215,13 @@ pub(super) struct Output {
     pub(super) second: (Instant, u32),
 }
 
+impl Output {
+    /// Something has come out.
+    fn has_given(&self) -> bool {
+        self.formats.iter().any(Option::is_some)
+    }
+}
+
 struct Supervisor {
     spec: TranscodeSpec,
     workers: Workers,
@@ -244,8 +251,9 @@ impl Supervisor {
             let reason = match end {
                 End::Finished => return,
                 End::Unwanted => continue,
-                End::Hopeless { reason } => return self.fail(reason).await,
-                End::Died { reason } => reason,
+                // What has worked is there: a worker that finds no element, say, has no memory to load it.
+                End::Hopeless { reason } if !self.output.has_given() => return self.fail(reason).await,
+                End::Hopeless { reason } | End::Died { reason } => reason,
             };
             if self.is_hopeless(started) {
                 let reason = format!("{reason}; given up after {} deaths", self.deaths.len());

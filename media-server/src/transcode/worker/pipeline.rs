@@ -249,6 +249,8 @@ pub(super) fn source(codec: VideoCodec, video: &VideoFormat) -> gst_app::AppSrc 
     gst_app::AppSrc::builder()
         .caps(&caps.build())
         .format(gst::Format::Time)
+        // Decoders on devices otherwise keep some pictures back, for the sake of throughput.
+        .is_live(true)
         .block(true)
         .max_buffers(INPUT_UNITS)
         .max_bytes(INPUT_BYTES)
