@@ -75,19 +75,6 @@ struct Change {
     viewing: Option<Viewing>,
 }
 
-/// The longest time without media between two segments of a rendition, seconds.
-fn hole(followed: &Followed) -> f64 {
-    let Some(media) = &followed.media else { return f64::MAX };
-    let ends = media.segments.iter().filter_map(|(msn, fetched)| {
-        let init = media.init_of(*msn);
-        let (first, last) = (fetched.samples.first()?, fetched.samples.last()?);
-        let end = init.seconds(last.decode_time + u64::from(last.duration));
-        Some((init.seconds(first.decode_time), end))
-    });
-    let ends: Vec<_> = ends.collect();
-    ends.windows(2).map(|pair| pair[1].0 - pair[0].1).fold(0.0, f64::max)
-}
-
 impl Change {
     /// Different init segments of the source, of a rung, and of the sound.
     fn inits(&self) -> [usize; 3] {
@@ -98,7 +85,7 @@ impl Change {
     fn holes(&self) -> Result<[f64; 3]> {
         let of = |name: &str| {
             let found = self.report.renditions.iter().find(|it| it.name.starts_with(name));
-            found.map(hole).with_context(|| format!("no {name}"))
+            found.map(Followed::longest_hole).with_context(|| format!("no {name}"))
         };
         Ok([of("source")?, of("240p")?, of("audio")?])
     }

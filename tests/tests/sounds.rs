@@ -6,52 +6,19 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{process::Command, task::JoinSet};
 use weir_tests::{
-    beeps::{self, Beeps},
+    beeps::Beeps,
     bench::proc,
     browser::Browser,
-    llhls::{self, Report, follow::Followed},
-    program::Program,
-    publisher::run,
+    llhls,
+    publisher::{
+        run,
+        sounds::{self, Sent},
+    },
     wait,
-    world::{Plan, World},
+    world::Plan,
 };
 
 const SOON: Duration = Duration::from_secs(10);
-
-/// A sound that is sent: its pitch, its language and its encoder with options.
-struct Sent(u32, &'static str, &'static [&'static str]);
-
-/// ffmpeg sends a picture and these sounds, all of them beeping at the same moments.
-fn send(sounds: &[Sent], to: &str) -> Result<Program> {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-hide_banner", "-loglevel", "warning", "-nostdin"]);
-    command.args(["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"]);
-    for Sent(pitch, ..) in sounds {
-        command.args(["-re", "-f", "lavfi", "-i", &beeps::source(*pitch)]);
-    }
-    command.args(["-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency"]);
-    command.args(["-pix_fmt", "yuv420p", "-g", "25", "-b:v", "150k", "-maxrate", "150k", "-bufsize", "150k"]);
-    for (index, Sent(_, language, codec)) in sounds.iter().enumerate() {
-        command.args(["-map", &format!("{}:a", index + 1)]);
-        command.args([format!("-metadata:s:a:{index}"), format!("language={language}")]);
-        command.arg(format!("-c:a:{index}"));
-        // Of this sound alone.
-        command.args(
-            codec.iter().map(|it| if *it == "-ac" { format!("-ac:a:{index}") } else { (*it).to_owned() }),
-        );
-    }
-    command.args(["-f", "mpegts", to]);
-    Program::start("ffmpeg", command)
-}
-
-fn by_srt(world: &World, sounds: &[Sent], stream: &str) -> Result<Program> {
-    send(sounds, &format!("srt://{}?streamid=publish/{stream}", world.media.srt))
-}
-
-fn rendition<'a>(report: &'a Report, name: &str) -> Result<&'a Followed> {
-    let has = |followed: &&Followed| followed.url.path().ends_with(&format!("/{name}/index.m3u8"));
-    report.renditions.iter().find(has).with_context(|| format!("no {name}:\n{}", report.multivariant.text))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_language_is_a_rendition_whatever_its_codec_and_all_are_heard_at_one_time() -> Result<()> {
@@ -65,7 +32,7 @@ async fn every_language_is_a_rendition_whatever_its_codec_and_all_are_heard_at_o
         // What is seen, told to who does not see it.
         Sent(2400, "eng", &["aac", "-ac", "1"]),
     ];
-    let mut publisher = by_srt(&world, &sounds, "babel")?;
+    let mut publisher = sounds::by_srt(&world.media.srt, &sounds, "babel")?;
     world.media.playlist("babel", SOON).await?;
     let report = llhls::check(&world.media.hls("babel"), Duration::from_secs(12)).await?;
     publisher.must_run()?;
@@ -79,9 +46,9 @@ async fn every_language_is_a_rendition_whatever_its_codec_and_all_are_heard_at_o
     }
     assert!(text.contains("NAME=\"English 2\",LANGUAGE=\"en\",DEFAULT=NO"), "{text}");
     let names = ["audio", "audio-es", "audio-de", "audio-haw", "audio-5", "audio-en"];
-    let first = Beeps::of(rendition(&report, "audio")?).await?;
+    let first = Beeps::of(report.rendition("audio")?).await?;
     for (name, Sent(pitch, ..)) in names.iter().zip(&sounds) {
-        let heard = Beeps::of(rendition(&report, name)?).await?;
+        let heard = Beeps::of(report.rendition(name)?).await?;
         let off = heard.off(&first).with_context(|| format!("{name}: {heard:?}"))?;
         println!("{name}: {:.0} Hz, {:.1} ms off the first", heard.pitch, off * 1000.0);
         assert!((heard.pitch - f64::from(*pitch)).abs() < 40.0, "{name}: {heard:?}");
@@ -107,7 +74,7 @@ async fn every_language_is_a_rendition_whatever_its_codec_and_all_are_heard_at_o
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_sound_worker_is_replaced_without_a_hole() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
-    let mut publisher = by_srt(&world, &[Sent(500, "eng", &["mp2", "-ac", "2"])], "radio")?;
+    let mut publisher = sounds::by_srt(&world.media.srt, &[Sent(500, "eng", &["mp2", "-ac", "2"])], "radio")?;
     world.media.playlist("radio", SOON).await?;
     let daemon = world.media.program.pid().context("ended")?;
     let workers = proc::children(daemon)?;
@@ -125,7 +92,7 @@ async fn a_killed_sound_worker_is_replaced_without_a_hole() -> Result<()> {
     let report = checking.join_next().await.context("no report")???;
     publisher.must_run()?;
     report.no_must_broken(&[])?;
-    let heard = Beeps::of(rendition(&report, "audio")?).await?;
+    let heard = Beeps::of(report.rendition("audio")?).await?;
     println!("{heard:?}");
     let apart: Vec<_> = heard.begin.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(apart.len() >= 9 && apart.iter().all(|apart| (apart - 1.0).abs() < 0.01), "{apart:?}");
@@ -138,10 +105,10 @@ async fn a_killed_sound_worker_is_replaced_without_a_hole() -> Result<()> {
 async fn a_backup_without_a_language_gives_its_first_sound_for_it() -> Result<()> {
     let world = Plan::open()?.pass_through().start().await?;
     let aac: &[&str] = &["aac", "-ac", "2"];
-    let primary = by_srt(&world, &[Sent(400, "eng", aac), Sent(800, "spa", aac)], "two")?;
+    let primary = sounds::by_srt(&world.media.srt, &[Sent(400, "eng", aac), Sent(800, "spa", aac)], "two")?;
     world.media.playlist("two", SOON).await?;
     // Its languages stand the other way round, and it has no Spanish.
-    let _backup = by_srt(&world, &[Sent(1600, "fra", aac), Sent(1200, "eng", aac)], "two?role=backup")?;
+    let _backup = sounds::by_srt(&world.media.srt, &[Sent(1600, "fra", aac), Sent(1200, "eng", aac)], "two?role=backup")?;
     wait::until("a backup", SOON, || async {
         Ok(world.media.streams().await?["items"][0]["backup"].is_object().then_some(()))
     })
@@ -158,7 +125,7 @@ async fn a_backup_without_a_language_gives_its_first_sound_for_it() -> Result<()
     report.no_must_broken(&[51])?;
     // What was shown before is listed still: the last of it is heard.
     for (name, pitch) in [("audio", 1200.0), ("audio-es", 1600.0), ("audio-fr", 1600.0)] {
-        let heard = Beeps::of_newest(rendition(&report, name)?, 4).await?;
+        let heard = Beeps::of_newest(report.rendition(name)?, 4).await?;
         println!("{name}: {heard:?}");
         assert!((heard.pitch - pitch).abs() < 40.0, "{name}: {heard:?}");
     }
@@ -172,7 +139,7 @@ async fn a_viewer_of_the_watch_page_chooses_a_language() -> Result<()> {
     let fact = |name: &str| demo[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
     let aac: &[&str] = &["aac", "-ac", "2"];
     let sounds = [Sent(400, "eng", aac), Sent(800, "spa", &["mp2", "-ac", "2"])];
-    let mut publisher = by_srt(&world, &sounds, &fact("key")?)?;
+    let mut publisher = sounds::by_srt(&world.media.srt, &sounds, &fact("key")?)?;
     world.media.playlist(&fact("stream")?, SOON).await?;
     let browser = Browser::start().await?;
     browser.open(&format!("{}/watch/{}", world.control()?.http, fact("channel")?)).await?;
@@ -206,12 +173,12 @@ async fn a_restream_by_srt_takes_every_language_along() -> Result<()> {
     );
     let world = Plan::open()?.pass_through().media(&settings).start().await?;
     let sounds = [Sent(500, "eng", &["aac", "-ac", "2"]), Sent(1000, "spa", &["mp2", "-ac", "2"])];
-    let mut publisher = by_srt(&world, &sounds, "first")?;
+    let mut publisher = sounds::by_srt(&world.media.srt, &sounds, "first")?;
     world.media.playlist("second", SOON * 2).await?;
     let report = llhls::check(&world.media.hls("second"), Duration::from_secs(8)).await?;
     report.no_must_broken(&[])?;
     for (name, pitch) in [("audio", 500.0), ("audio-es", 1000.0)] {
-        let heard = Beeps::of(rendition(&report, name)?).await?;
+        let heard = Beeps::of(report.rendition(name)?).await?;
         assert!((heard.pitch - pitch).abs() < 40.0, "{name}: {heard:?}");
     }
     publisher.must_run()

@@ -56,6 +56,9 @@ pub struct Profile {
     pub passthrough: bool,
     /// Rungs to encode; those not below the source are left out.
     pub rungs: Vec<Rung>,
+    /// Rungs of sound, of each of the stream's sounds, beside those as they are sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audio: Vec<AudioRung>,
 }
 
 /// One rung of a ladder.
@@ -108,6 +111,35 @@ pub struct Rung {
     /// The sources that it is made for.
     #[serde(default)]
     pub when: When,
+}
+
+/// One rung of sound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AudioRung {
+    /// Its group in playlists, e.g. `opus`.
+    pub name: String,
+    /// `aac`, `he-aac` or `opus`.
+    #[serde(default)]
+    pub codec: AudioCodec,
+    /// Bits a second: a number, or `"96k"`.
+    pub bitrate: Bitrate,
+    /// Channels at most: 1 or 2.
+    #[serde(default = "default_channels")]
+    pub channels: u16,
+}
+
+/// `codec` of a rung of sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AudioCodec {
+    /// AAC-LC, which every player decodes.
+    #[default]
+    Aac,
+    /// HE-AAC, for few bits.
+    HeAac,
+    /// Opus.
+    Opus,
 }
 
 /// `codec` of a rung.
@@ -242,6 +274,10 @@ impl Default for Thumbnails {
     }
 }
 
+fn default_channels() -> u16 {
+    2
+}
+
 fn default_audio_bitrate() -> Bitrate {
     Bitrate(128_000)
 }
@@ -260,7 +296,7 @@ impl Default for Transcode {
 
 impl Default for Profile {
     fn default() -> Self {
-        Self { passthrough: true, rungs: Vec::new() }
+        Self { passthrough: true, rungs: Vec::new(), audio: Vec::new() }
     }
 }
 
@@ -292,7 +328,7 @@ pub(super) fn default_profiles() -> BTreeMap<String, Profile> {
         rung("144p", 144, 30.0, 200),
     ];
     BTreeMap::from([
-        ("default".to_owned(), Profile { passthrough: true, rungs }),
+        ("default".to_owned(), Profile { rungs, ..Profile::default() }),
         ("source".to_owned(), Profile::default()),
     ])
 }

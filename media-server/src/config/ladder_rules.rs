@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::ladder::{Codec, Fps, Profile, Rung, When};
+use super::ladder::{AudioCodec, AudioRung, Codec, Fps, Profile, Rung, When};
 use super::validate::{NAME_RULE, Problems, is_name, say};
 
 /// x264's own names.
@@ -10,8 +10,12 @@ pub(super) const PRESETS: [&str; 9] =
     ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
 /// Folders that a stream has beside its rungs.
 const TAKEN: [&str; 2] = ["source", "audio"];
+/// How folders of further sounds, and of rungs of sound, begin.
+const OF_SOUND: [&str; 2] = ["audio-", "audio_"];
 /// Most of a ladder.
 const MOST_RUNGS: usize = 16;
+/// Most rungs of sound: players are shown every rung with each.
+const MOST_AUDIO: usize = 4;
 /// What frames may wait for: two seconds of a usual source.
 const MOST_LOOKAHEAD: u16 = 60;
 const MOST_B_FRAMES: u8 = 8;
@@ -45,6 +49,8 @@ pub(super) fn ladder(name: &str, profile: &Profile, encoder: &str, problems: &mu
             say("name", NAME_RULE);
         } else if TAKEN.contains(&rung.name.as_str()) {
             say("name", &format!("\"{}\" is the name of another rendition", rung.name));
+        } else if OF_SOUND.iter().any(|begins| rung.name.starts_with(begins)) {
+            say("name", "may not begin as those of sounds do (\"audio-\", \"audio_\")");
         }
         if !seen.insert(&rung.name) {
             say("name", &format!("\"{}\" is there twice", rung.name));
@@ -52,6 +58,36 @@ pub(super) fn ladder(name: &str, profile: &Profile, encoder: &str, problems: &mu
         picture(rung, &mut say);
         rates(rung, &mut say);
         coding(rung, encoder, &mut say);
+    }
+    sounds(&base, &profile.audio, problems);
+}
+
+fn sounds(base: &str, rungs: &[AudioRung], problems: &mut Problems) {
+    if rungs.len() > MOST_AUDIO {
+        say(problems, format!("{base}.audio"), "has more than 4 rungs");
+    }
+    let mut seen = HashSet::new();
+    for (at, rung) in rungs.iter().enumerate() {
+        let mut say = |field: &str, text: &str| say(problems, format!("{base}.audio[{at}].{field}"), text);
+        if !is_name(&rung.name) {
+            say("name", NAME_RULE);
+        } else if TAKEN.contains(&rung.name.as_str()) {
+            say("name", &format!("\"{}\" is the name of what the publisher sends", rung.name));
+        }
+        if !seen.insert(&rung.name) {
+            say("name", &format!("\"{}\" is there twice", rung.name));
+        }
+        let (bits, text) = match rung.codec {
+            AudioCodec::Aac => (16_000..=512_000, "is 16k to 512k bits a second of aac"),
+            AudioCodec::HeAac => (16_000..=128_000, "is 16k to 128k bits a second of he-aac"),
+            AudioCodec::Opus => (8_000..=510_000, "is 8k to 510k bits a second of opus"),
+        };
+        if !bits.contains(&rung.bitrate.0) {
+            say("bitrate", text);
+        }
+        if !(1..=2).contains(&rung.channels) {
+            say("channels", "is 1 or 2: sound of more is mixed down");
+        }
     }
 }
 
@@ -193,6 +229,35 @@ mod tests {
             let text = told(keys);
             assert!(text.contains(&format!("rungs[0].{field}: ")) && text.contains(right), "{keys}: {text}");
         }
+    }
+
+    #[test]
+    fn rungs_of_sound_are_taken_where_they_make_sense_and_what_is_wrong_is_named() {
+        let told = |audio: &str| {
+            let text = format!("[profiles.x]\naudio = [{audio}]\n");
+            parse(&text, "weir.toml").map_or_else(|error| error.to_string(), |_| String::new())
+        };
+        let opus = "{ name = \"opus\", codec = \"opus\", bitrate = \"96k\" }";
+        let low = "{ name = \"low\", bitrate = 32000, channels = 1 }";
+        let he = "{ name = \"he\", codec = \"he-aac\", bitrate = \"48k\" }";
+        assert_eq!(told(&[opus, low, he].join(", ")), "");
+        for (audio, field, right) in [
+            ("{ name = \"audio\", bitrate = 64000 }", "[0].name", "the publisher sends"),
+            ("{ name = \"a b\", bitrate = 64000 }", "[0].name", "letters"),
+            (&[opus, opus].join(", "), "[1].name", "twice"),
+            (&vec![opus; 5].join(", "), "", "more than 4"),
+            ("{ name = \"a\", bitrate = 1000 }", "[0].bitrate", "16k to 512k"),
+            ("{ name = \"a\", codec = \"he-aac\", bitrate = \"192k\" }", "[0].bitrate", "128k"),
+            ("{ name = \"a\", bitrate = 64000, channels = 6 }", "[0].channels", "1 or 2"),
+            ("{ name = \"a\", codec = \"mp3\", bitrate = 64000 }", "[0].codec", "opus"),
+            ("{ name = \"a\" }", "[0]", "bitrate"),
+        ] {
+            let text = told(audio);
+            assert!(text.contains(&format!("audio{field}")) && text.contains(right), "{audio}: {text}");
+        }
+        let rung = "[profiles.x]\nrungs = [{ name = \"audio_a\", video_bitrate = 800000 }]\n";
+        let text = parse(rung, "weir.toml").map(|_| ()).unwrap_err().to_string();
+        assert!(text.contains("rungs[0].name"), "{text}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use media::{AccessUnit, AudioFormat};
+use media::{AccessUnit, AudioFormat, opus};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,10 +15,13 @@ use super::capacity::{Capacity, Ticket};
 use super::room::Room;
 use crate::config::Shortage;
 use crate::ingest::{SoundFactory, SoundRequest};
-use crate::live::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
+use crate::live::{
+    RungEvent, RungFactory, RungRequest, RungSink, Rungs, SoundRungFactory, SoundRungOutlet, SoundRungRequest,
+    WorkerStatus,
+};
 use crate::serve::OpusFactory;
 use crate::transcode::{
-    self, Elements, Hearer, Limits, RungSpec, SoundCodec, SoundSpec, TranscodeSpec, Transcoder, Wish,
+    self, Elements, Hearer, Limits, RungSpec, SoundCodec, SoundMade, SoundSpec, TranscodeSpec, Transcoder, Wish,
     Workers, X264,
 };
 
@@ -308,17 +311,45 @@ pub(super) fn sounds(program: PathBuf, tasks: TaskTracker, stop: CancellationTok
     let workers = Workers::new(program);
     Arc::new(move |request: SoundRequest, inlet| {
         let SoundRequest { stream, format, bitrate } = request;
-        let codec = match format.codec.as_str() {
-            "ac-3" => SoundCodec::Ac3,
-            "ec-3" => SoundCodec::Eac3,
-            "opus" => SoundCodec::Opus,
-            "mp1" => SoundCodec::MpegAudio(1),
-            "mp2" => SoundCodec::MpegAudio(2),
-            _ => SoundCodec::MpegAudio(3),
-        };
-        let (sample_rate, channels) = (format.sample_rate, format.channels);
-        let spec = SoundSpec { stream, codec, config: Vec::new(), sample_rate, channels, bitrate };
+        let spec = sound_spec(stream, &format, SoundMade::AacLc, bitrate);
         let hearer = Hearer::Stream(inlet);
+        let (frames, job) = transcode::encode_sound(workers.clone(), spec, hearer, stop.child_token());
+        tasks.spawn(job);
+        frames
+    })
+}
+
+/// A sound of this format, to be encoded with all of its channels that players take.
+fn sound_spec(stream: String, format: &AudioFormat, makes: SoundMade, bitrate: u32) -> SoundSpec {
+    let codec = match format.codec.as_str() {
+        "ac-3" => SoundCodec::Ac3,
+        "ec-3" => SoundCodec::Eac3,
+        "opus" => SoundCodec::Opus,
+        "mp1" => SoundCodec::MpegAudio(1),
+        "mp2" => SoundCodec::MpegAudio(2),
+        aac if aac.starts_with("mp4a") => SoundCodec::Aac,
+        _ => SoundCodec::MpegAudio(3),
+    };
+    let config = if codec == SoundCodec::Aac { format.config.to_vec() } else { Vec::new() };
+    let (sample_rate, channels) = (format.sample_rate, format.channels);
+    SoundSpec { stream, codec, config, sample_rate, channels, makes, most_channels: 2, bitrate }
+}
+
+/// Encodes the rungs of streams' sounds, each in a worker of its own, until `stop`.
+pub(super) fn sound_rungs(program: PathBuf, tasks: TaskTracker, stop: CancellationToken) -> SoundRungFactory {
+    let workers = Workers::new(program);
+    Arc::new(move |request: SoundRungRequest, outlet: SoundRungOutlet| {
+        let SoundRungRequest { stream, source, wish } = request;
+        let channels = wish.channels_of(&source);
+        let spec = sound_spec(stream, &source, wish.codec.into(), wish.bitrate);
+        let spec = SoundSpec { most_channels: channels, ..spec };
+        // AAC says itself how it decodes.
+        if spec.makes == SoundMade::Opus
+            && let Ok(format) = opus::format(&opus::header(u8::try_from(channels).unwrap_or(2)))
+        {
+            outlet.format(format);
+        }
+        let hearer = Hearer::Rung(outlet);
         let (frames, job) = transcode::encode_sound(workers.clone(), spec, hearer, stop.child_token());
         tasks.spawn(job);
         frames
@@ -329,14 +360,7 @@ pub(super) fn sounds(program: PathBuf, tasks: TaskTracker, stop: CancellationTok
 pub(super) fn opus(program: PathBuf, tasks: TaskTracker, stop: CancellationToken) -> OpusFactory {
     let workers = Workers::new(program);
     Arc::new(move |stream: &str, format: &AudioFormat, units| {
-        let spec = SoundSpec {
-            stream: stream.to_owned(),
-            codec: SoundCodec::Aac,
-            config: format.config.to_vec(),
-            sample_rate: format.sample_rate,
-            channels: format.channels,
-            bitrate: OPUS_BITRATE,
-        };
+        let spec = sound_spec(stream.to_owned(), format, SoundMade::Opus, OPUS_BITRATE);
         let hearer = Hearer::Packets(units);
         let (frames, job) = transcode::encode_sound(workers.clone(), spec, hearer, stop.child_token());
         tasks.spawn(job);

@@ -171,7 +171,8 @@ impl Daemon {
         let rules = Arc::new(ArcSwap::from_pointee(settings::rules(&config)));
         let codecs = codecs::Codecs::known(&config);
         let ladders = hook::ladders(&admission, (&rules, codecs), &metrics);
-        let makers = Makers { rungs: Arc::clone(&rungs), slates, ladders: Some(ladders) };
+        let sound_rungs = encoder::sound_rungs(program.clone(), tasks.clone(), stop.clone());
+        let makers = Makers { rungs: Arc::clone(&rungs), sound_rungs, slates, ladders: Some(ladders) };
         let directory = Directory::new(tasks.clone(), stop.clone(), makers, metrics.clone());
         let endpoint = settings::shared_endpoint(&config)?;
         let (outbox, deliver) = settings::outbox(&config, &endpoint, metrics.clone())?;

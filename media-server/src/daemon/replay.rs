@@ -91,7 +91,12 @@ async fn run(recording: &Recording) -> anyhow::Result<Report<'_>> {
     let directory = Directory::new(
         tasks.clone(),
         stop.clone(),
-        Makers { rungs: no_encoder(), slates: Arc::new(|_| SlateCell::default()), ladders: None },
+        Makers {
+            rungs: no_encoder(),
+            sound_rungs: Arc::new(|_, _| mpsc::channel(1).0),
+            slates: Arc::new(|_| SlateCell::default()),
+            ladders: None,
+        },
         Metrics::new(),
     );
     let name = "replay";

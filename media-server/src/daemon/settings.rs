@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use media::Span;
-use media::ladder::{Profile, Rate, RungCodec, RungWish, Size, Tuning, When};
+use media::ladder::{Profile, Rate, RungCodec, RungWish, Size, SoundCodec, SoundWish, Tuning, When};
 use media::segmenter::Targets;
 use wire::PushTarget;
 use wire::srt::Passphrase;
@@ -167,7 +167,21 @@ pub(super) fn ladder(profile: &config::Profile, codecs: &Codecs) -> Profile {
             lookahead: rung.lookahead,
         },
     };
-    Profile { passthrough: profile.passthrough, rungs: profile.rungs.iter().map(wish).collect() }
+    let sound = |rung: &config::AudioRung| SoundWish {
+        name: rung.name.clone(),
+        codec: match rung.codec {
+            config::AudioCodec::Aac => SoundCodec::AacLc,
+            config::AudioCodec::HeAac => SoundCodec::HeAac,
+            config::AudioCodec::Opus => SoundCodec::Opus,
+        },
+        bitrate: rung.bitrate.0,
+        channels: Some(rung.channels),
+    };
+    Profile {
+        passthrough: profile.passthrough,
+        rungs: profile.rungs.iter().map(wish).collect(),
+        sounds: profile.audio.iter().map(sound).collect(),
+    }
 }
 
 fn secret_file(config: &Config) -> PathBuf {

@@ -96,7 +96,7 @@ pub async fn replay(
         recorder: None,
     };
     let segment = Duration::try_from_secs_f64(settings.targets.segment.seconds()).unwrap_or_default();
-    let profile = Profile { passthrough: true, rungs: Vec::new() };
+    let profile = Profile::as_it_is();
     let config = DoctorConfig {
         agent: &header.agent,
         segment_target: settings.targets.segment,

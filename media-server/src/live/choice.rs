@@ -341,6 +341,7 @@ impl Run {
                 }
             }
         }
+        outcome |= self.plan_sound_rungs();
         outcome |= self.settle();
         outcome
     }

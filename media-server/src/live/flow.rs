@@ -54,6 +54,7 @@ impl Run {
         self.consult(unit.keyframe && !held);
         if unit.keyframe {
             outcome |= self.plan();
+            outcome |= self.plan_sound_rungs();
             self.source.keyframe = Some(unit.clone());
         }
         if !self.open {
@@ -221,13 +222,13 @@ impl Run {
             }
             let sound = &mut self.sounds[0];
             let Some(unit) = sound.held.pop_front() else { break };
-            outcome |= push(sound.track.as_mut(), unit).outcome;
+            outcome |= sound.give(unit);
         }
         let known = self.clock.known_until();
         for sound in self.sounds.iter_mut().skip(1) {
-            let until = sound.held.partition_point(|unit| unit.pts + unit.duration <= known);
-            for unit in sound.held.drain(..until) {
-                outcome |= push(sound.track.as_mut(), unit).outcome;
+            while sound.held.front().is_some_and(|unit| unit.pts + unit.duration <= known) {
+                let Some(unit) = sound.held.pop_front() else { break };
+                outcome |= sound.give(unit);
             }
         }
         outcome

@@ -74,7 +74,14 @@ impl Run {
         self.finish_sound();
         self.clock.restart();
         self.discontinuities = self.discontinuities.saturating_add(1);
-        for track in self.tracks_mut() {
+        let next = self.clock.next_msn();
+        for rung in self.sounds.iter_mut().flat_map(|sound| &mut sound.rungs) {
+            if let Some(track) = &mut rung.track {
+                // Some of what lies before is still on its way.
+                track.packager.discontinuity_at(next);
+            }
+        }
+        for track in self.own_tracks_mut() {
             track.packager.discontinuity();
         }
     }

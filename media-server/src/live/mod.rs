@@ -24,6 +24,7 @@ mod shedding;
 mod slate;
 mod snapshot;
 mod sound;
+mod sound_rung;
 mod source;
 mod standby;
 mod stream;
@@ -51,6 +52,7 @@ pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatu
 pub use slate::{Slate, SlateCell, SlateFactory, SlateRequest};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};
 pub use sound::Voice;
+pub use sound_rung::{SoundGroup, SoundRungFactory, SoundRungOutlet, SoundRungRequest};
 pub use source::{SourceNow, SourcePhase, SourceStart, SourceState, SourceWish};
 pub use switch::OnAir;
 pub use tap::Tapped;
@@ -62,6 +64,8 @@ pub use wants::{Want, Wants};
 pub struct Makers {
     /// Encoders of rungs.
     pub rungs: RungFactory,
+    /// Encoders of rungs of sound.
+    pub sound_rungs: SoundRungFactory,
     /// What stands in for publishers.
     pub slates: SlateFactory,
     /// Who is asked which ladder a source is to have; nobody where there is none.

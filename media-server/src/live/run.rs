@@ -15,12 +15,12 @@ use tokio::sync::{Notify, mpsc};
 
 use super::activity::Pace;
 use super::choice::Choice;
-use super::flow::push;
 use super::publisher::Expect;
 use super::rendition::{Offer, Rendition, Track};
 use super::rung::{RungEvent, RungFactory, RungSink};
 use super::snapshot::SessionInfo;
 use super::sound::{Sound, Voice};
+use super::sound_rung::{SoundEncoders, SoundRung};
 use super::tap::Tap;
 use super::{Makers, Settings};
 use crate::metrics::{Metrics, RungTally};
@@ -123,6 +123,7 @@ pub(super) struct Run {
     pub(super) sounds: Vec<Sound>,
     /// How the sounds of the publisher on the air decode, by number.
     pub(super) sound_formats: Vec<(u8, AudioFormat)>,
+    pub(super) encoders_of_sound: SoundEncoders,
     /// Media flows; before, units wait for the first keyframe.
     pub(super) open: bool,
     pub(super) ready_by: Option<Instant>,
@@ -179,6 +180,7 @@ impl Run {
             rungs: Vec::new(),
             sounds: vec![Sound::default()],
             sound_formats: Vec::new(),
+            encoders_of_sound: SoundEncoders::new(Arc::clone(&makers.sound_rungs)),
             open: false,
             ready_by: None,
             ready: false,
@@ -272,9 +274,10 @@ impl Run {
         for sound in &mut self.sounds {
             for unit in std::mem::take(&mut sound.held) {
                 if self.open {
-                    push(sound.track.as_mut(), unit);
+                    sound.give(unit);
                 }
             }
+            sound.rungs.iter_mut().for_each(SoundRung::stop);
         }
         self.stop_encoder();
         self.choice.end();
@@ -319,7 +322,9 @@ impl Run {
             self.rungs.iter().all(|r| !r.is_made() || r.track.as_ref().is_some_and(|t| t.published));
         let anything = self.tracks().any(|t| t.published);
         let late = self.ready_by.is_some_and(|by| Instant::now() >= by);
-        let settled = audio_settled && source_settled && others_settled && rungs_settled;
+        let sound_rungs_settled = self.sounds.iter().flat_map(|it| &it.rungs).all(SoundRung::is_settled);
+        let settled =
+            audio_settled && source_settled && others_settled && rungs_settled && sound_rungs_settled;
         self.ready = anything && (late || settled);
         Outcome { changed: self.ready }
     }
@@ -328,10 +333,21 @@ impl Run {
         let others = self.others.iter().map(|other| &other.track);
         let rungs = self.rungs.iter().filter_map(|r| r.track.as_ref());
         let sounds = self.sounds.iter().filter_map(|sound| sound.track.as_ref());
-        self.passthrough.iter().chain(others).chain(rungs).chain(sounds)
+        let of_sounds = self.sounds.iter().flat_map(|sound| &sound.rungs).filter_map(|r| r.track.as_ref());
+        self.passthrough.iter().chain(others).chain(rungs).chain(sounds).chain(of_sounds)
     }
 
     pub(super) fn tracks_mut(&mut self) -> impl Iterator<Item = &mut Track> {
+        let others = self.others.iter_mut().map(|other| &mut other.track);
+        let rungs = self.rungs.iter_mut().filter_map(|r| r.track.as_mut());
+        let sounds = self.sounds.iter_mut().flat_map(|sound| {
+            sound.track.iter_mut().chain(sound.rungs.iter_mut().filter_map(|r| r.track.as_mut()))
+        });
+        self.passthrough.iter_mut().chain(others).chain(rungs).chain(sounds)
+    }
+
+    /// The same without rungs of sound.
+    pub(super) fn own_tracks_mut(&mut self) -> impl Iterator<Item = &mut Track> {
         let others = self.others.iter_mut().map(|other| &mut other.track);
         let rungs = self.rungs.iter_mut().filter_map(|r| r.track.as_mut());
         let sounds = self.sounds.iter_mut().filter_map(|sound| sound.track.as_mut());
@@ -344,6 +360,11 @@ impl Run {
 
     /// A packager for a rendition that begins now, and knows the edges of late.
     pub(super) fn packager(&self) -> Packager {
+        self.packager_from(0)
+    }
+
+    /// The same, of which nothing lies before the segment of that number.
+    pub(super) fn packager_from(&self, msn: u64) -> Packager {
         let mut packager = Packager::new(PackagerConfig {
             targets: self.settings.targets,
             epoch: self.epoch.to_string(),
@@ -351,7 +372,7 @@ impl Run {
             discontinuity_sequence: self.discontinuities,
         });
         packager.set_date_ranges(self.ranges.iter().cloned().collect());
-        for edge in &self.edges {
+        for edge in self.edges.iter().filter(|edge| edge.msn >= msn) {
             packager.edge(*edge);
         }
         packager

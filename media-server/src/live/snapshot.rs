@@ -11,6 +11,7 @@ use super::health::Health;
 use super::link::Link;
 use super::rendition::Rendition;
 use super::rung::{RungSink, WorkerStatus};
+use super::sound_rung::SoundGroup;
 use super::switch::OnAir;
 use crate::flight::{Header, Recorder};
 
@@ -115,6 +116,8 @@ pub struct Snapshot {
     pub shed: Vec<Rendition>,
     /// Renditions of sound with media: the first is played unless a viewer says otherwise.
     pub audio: Vec<Rendition>,
+    /// The same sounds in other codecs or with fewer bits.
+    pub sound_groups: Vec<SoundGroup>,
     /// Every listed segment starts with an IDR.
     pub independent: bool,
     /// Wished rungs that are not there, with the reason.
@@ -147,7 +150,8 @@ impl Snapshot {
 
     /// Every rendition that is offered.
     pub fn renditions(&self) -> impl Iterator<Item = &Rendition> {
-        self.video.iter().chain(&self.retired).chain(&self.audio)
+        let groups = self.sound_groups.iter().flat_map(|group| &group.sounds);
+        self.video.iter().chain(&self.retired).chain(&self.audio).chain(groups)
     }
 
     /// How the encoder fares, where one runs.

@@ -13,6 +13,7 @@ use super::flow::push;
 use super::hold::repeat;
 use super::rendition::{Rendition, Track};
 use super::run::{Outcome, Run};
+use super::sound_rung::{SoundRung, Undecided};
 
 /// Sounds of one publisher, and of one run.
 pub(super) const MOST: usize = MOST_FURTHER + 1;
@@ -49,6 +50,12 @@ pub(super) struct Sound {
     kind: Option<Kind>,
     pub(super) format: Option<AudioFormat>,
     pub(super) track: Option<Track>,
+    /// The same sound in other codecs or with fewer bits.
+    pub(super) rungs: Vec<SoundRung>,
+    /// Some of it is in its rendition.
+    pub(super) begun: bool,
+    /// Which rungs it has is not known yet.
+    pub(super) undecided: Option<Undecided>,
     pub(super) splice: AudioSplice,
     /// Frames that wait for the edges of the picture.
     pub(super) held: VecDeque<AccessUnit>,
@@ -111,10 +118,22 @@ impl Sound {
 
     /// Gives what is held up to `seam` to its rendition.
     pub(super) fn finish(&mut self, seam: Timestamp) {
-        let before = self.held.partition_point(|unit| unit.pts + unit.duration.half() <= seam);
-        for unit in self.held.drain(..before) {
-            push(self.track.as_mut(), unit);
+        while self.held.front().is_some_and(|unit| unit.pts + unit.duration.half() <= seam) {
+            let Some(unit) = self.held.pop_front() else { break };
+            self.give(unit);
         }
+    }
+
+    /// A frame that has its place: into its rendition, and to the encoders of its rungs.
+    pub(super) fn give(&mut self, unit: AccessUnit) -> Outcome {
+        for rung in &self.rungs {
+            rung.feed(&unit);
+        }
+        if let Some(undecided) = &mut self.undecided {
+            undecided.keep(&unit);
+        }
+        self.begun |= self.track.is_some();
+        push(self.track.as_mut(), unit).outcome
     }
 
     /// A frame that has its place now; None where it waits for the edge at which the sound turns into what it is.
@@ -199,7 +218,8 @@ impl Run {
         }
         sound.from = from;
         let language = sound.language();
-        if let Some(track) = &mut sound.track {
+        let rungs = sound.rungs.iter_mut().filter_map(|rung| rung.track.as_mut());
+        for track in sound.track.iter_mut().chain(rungs) {
             track.rendition.language = language;
         }
         Outcome { changed: sound.track.is_some() }
@@ -237,6 +257,7 @@ impl Run {
             self.set_sound(index, format);
             outcome.changed = true;
         }
+        outcome |= self.plan_sound_rungs();
         outcome
     }
 
@@ -263,6 +284,7 @@ impl Run {
             let Some(next) = self.sounds.get_mut(index).and_then(|sound| sound.next.take()) else { continue };
             self.sounds[index].close(edge.at);
             self.set_sound(index, next.format);
+            outcome |= self.plan_sound_rungs();
             let sound = &mut self.sounds[index];
             for unit in next.frames {
                 let Some(unit) = sound.splice.place(unit) else { continue };

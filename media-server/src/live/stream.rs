@@ -12,6 +12,7 @@ use super::publisher::{Ended, Input, PublishSpec, Publisher, QUEUE, Role};
 use super::run::{After, Outcome, Run};
 use super::rung::RungEvent;
 use super::snapshot::{Counters, Phase, SessionInfo, Snapshot};
+use super::sound_rung::{self, SoundBatch};
 use super::standby::Standby;
 use super::switch::OnAir;
 use super::tap::Tap;
@@ -73,6 +74,7 @@ impl Stream {
             retired: None,
             shed: Vec::new(),
             audio: Vec::new(),
+            sound_groups: Vec::new(),
             independent: true,
             missing: Vec::new(),
             source_video: None,
@@ -114,6 +116,7 @@ impl Stream {
         let mut batch = Vec::with_capacity(64);
         let mut backup_batch = Vec::with_capacity(64);
         let mut rung_batch = Vec::with_capacity(64);
+        let mut sound_batch = SoundBatch::default();
         // Set anew only where it would ring too late: the deadline moves with every unit, and a bell too early is
         // cheaper than a timer for each of them.
         let mut bell = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
@@ -151,6 +154,9 @@ impl Stream {
                     if n == 0 && self.run.rungs_ended().changed {
                         self.show();
                     }
+                }
+                () = sound_rung::next_sounds(&mut self.run.encoders_of_sound, &mut sound_batch) => {
+                    self.sounds_made(&mut sound_batch);
                 }
                 answer = choice::next_answer(&mut self.run.choice) => self.answered(answer),
                 () = wake.notified() => {
@@ -384,8 +390,9 @@ impl Stream {
             retired: self.run.retired(),
             shed: self.run.shed_renditions(),
             audio: self.run.audio_renditions(),
+            sound_groups: self.run.sound_groups(),
             independent: self.run.aligned,
-            missing: self.run.missing.clone(),
+            missing: self.run.all_missing(),
             source_video: self.run.source.format.clone(),
             source_audio: self.run.first_sound().cloned(),
             session: self.session.clone(),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
-use media::playlist::{self, AudioRendition, MediaPlaylist, Object, Report, Variant, Wait};
-use media::{Format, VideoFormat};
+use media::Format;
+use media::playlist::{MediaPlaylist, Object, Report, Wait};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::directives::Directives;
+use super::multivariant::multivariant;
 use super::poster::Posters;
 use crate::live::{Directory, Offer, Phase, Rendition, Snapshot, StreamHandle, View, gzip};
 use crate::metrics::Metrics;
@@ -275,100 +276,6 @@ fn reports<'a>(snapshot: &'a Snapshot, own: &Rendition) -> Vec<Report<'a>> {
             Some(Report { uri: &r.report_uri, last_msn, last_part })
         })
         .collect()
-}
-
-/// The multivariant playlist: every video rung with the one group of sounds, or the first sound alone.
-fn multivariant(snapshot: &Snapshot) -> String {
-    // A player that changes from one sound to another stays within what was announced: the most of any.
-    let all_rates = || snapshot.audio.iter().map(|r| rates(r, 0));
-    let audio_peak = all_rates().map(|(peak, _)| peak).max().unwrap_or(0);
-    let audio_average = all_rates().map(|(_, average)| average).max().unwrap_or(0);
-    let mut audio_codecs: Vec<String> = snapshot.audio.iter().map(|r| r.format.codec().to_owned()).collect();
-    audio_codecs.sort();
-    audio_codecs.dedup();
-    let group: Vec<_> = (0..snapshot.audio.len()).filter_map(|index| sound(index, &snapshot.audio)).collect();
-    let mut variants: Vec<Variant> = snapshot
-        .video
-        .iter()
-        .filter_map(|r| {
-            let Format::Video(format) = &r.format else { return None };
-            let (peak, average) = rates(r, supposed(format));
-            Some(Variant {
-                uri: format!("{}/index.m3u8", r.name),
-                bandwidth: peak + audio_peak,
-                average: average + audio_average,
-                codecs: std::iter::once(format.codec.clone()).chain(audio_codecs.clone()).collect(),
-                resolution: Some((format.width, format.height)),
-                frame_rate: frame_rate(r, format),
-                audio_group: group.first().map(|g| g.group.clone()),
-            })
-        })
-        .collect();
-    if let (true, Some(first)) = (variants.is_empty(), snapshot.audio.first()) {
-        // One sound needs no group; several are chosen from.
-        let group = if group.len() > 1 { group } else { Vec::new() };
-        variants.push(Variant {
-            uri: format!("{}/index.m3u8", first.name),
-            bandwidth: audio_peak,
-            average: audio_average,
-            codecs: audio_codecs,
-            resolution: None,
-            frame_rate: None,
-            audio_group: group.first().map(|g| g.group.clone()),
-        });
-        return playlist::multivariant(&variants, &group, snapshot.independent);
-    }
-    playlist::multivariant(&variants, &group, snapshot.independent)
-}
-
-/// A sound of the group; the first is played unless the viewer says otherwise. No two have one name.
-fn sound(index: usize, sounds: &[Rendition]) -> Option<AudioRendition> {
-    let rendition = sounds.get(index)?;
-    let channels = match &rendition.format {
-        Format::Audio(audio) => audio.channels,
-        Format::Video(_) => 2,
-    };
-    let before = sounds.iter().take(index).filter(|other| other.language == rendition.language).count();
-    let mut name = rendition.language.map_or("Audio", |language| language.name()).to_owned();
-    if before > 0 {
-        name = format!("{name} {}", before + 1);
-    }
-    Some(AudioRendition {
-        group: "audio".into(),
-        name,
-        language: rendition.language.map(|language| language.tag().to_owned()),
-        channels: Some(channels),
-        default: index == 0,
-        uri: format!("{}/index.m3u8", rendition.name),
-    })
-}
-
-/// Peak and average bits a second to announce: what was measured, and before there is enough of it what was asked
-/// for, with headroom (a rate-controlled encoder may overshoot within its buffer). `supposed`: of a rendition of which
-/// neither is known.
-fn rates(rendition: &Rendition, supposed: u64) -> (u64, u64) {
-    let measured = rendition.view().playlist.bandwidth();
-    let (peak, average) = measured.unwrap_or_default();
-    let declared = match u64::from(rendition.declared_bitrate) {
-        0 if measured.is_none() => supposed,
-        declared => declared,
-    };
-    let floor = 64_000;
-    let peak = (peak + peak / 10).max(declared + declared / 2).max(floor);
-    (peak, average.max(declared).clamp(floor.min(peak), peak))
-}
-
-/// Bits a second that live encoders commonly spend on such a picture: a seventh of a bit a pixel.
-fn supposed(format: &VideoFormat) -> u64 {
-    let (num, den) = format.frame_rate.unwrap_or((30, 1));
-    let pictures = u64::from(num / den.max(1)).clamp(1, 120);
-    u64::from(format.width) * u64::from(format.height) * pictures / 7
-}
-
-/// What the media shows where it has been measured, else what the format says.
-fn frame_rate(rendition: &Rendition, format: &VideoFormat) -> Option<f64> {
-    let told = format.frame_rate.map(|(num, den)| f64::from(num) / f64::from(den.max(1)));
-    rendition.view().playlist.frame_rate().or(told)
 }
 
 /// `Some` for the methods that these routes take.

@@ -3,6 +3,7 @@
 mod directives;
 mod feeds;
 mod hls;
+mod multivariant;
 mod poster;
 mod whep;
 

@@ -1,4 +1,4 @@
-//! A publisher's sound that players do not decode, encoded as AAC by a worker of its own. A worker that dies or hangs is
+//! Sound that is encoded by a worker of its own: a publisher's that players do not decode, a rung of a stream's, a player's. A worker that dies or hangs is
 //! replaced, and the replacement is given again what the dead one had not answered: what a listener misses is nothing, or
 //! what could not be decoded.
 
@@ -23,7 +23,7 @@ use super::protocol::{self, FromWorker, ProtocolError, ToWorker};
 use super::spec::SoundSpec;
 use super::workers::Workers;
 use crate::backoff::Backoff;
-use crate::live::Inlet;
+use crate::live::{Inlet, SoundRungOutlet};
 
 /// Frames that may wait for the worker: some seconds.
 const WAITING: usize = 256;
@@ -35,6 +35,8 @@ const KEPT: usize = 512;
 const HANG: Duration = Duration::from_secs(2);
 /// Until a worker is ready for input.
 const STARTUP: Duration = Duration::from_secs(10);
+/// Workers of a rung in a row that give nothing before it is given up.
+const BARREN: u32 = 3;
 /// How long what was sent may still come out, once the publisher has gone.
 const DRAIN: Duration = Duration::from_secs(1);
 /// A frame's time is that behind the one before, unless it is off by more than this.
@@ -51,8 +53,9 @@ enum Fault {
     Protocol(#[from] ProtocolError),
     #[error("the worker hung")]
     Hung,
-    #[error("{0}")]
-    Said(String),
+    /// `fatal`: another worker would fail the same way.
+    #[error("{text}")]
+    Said { fatal: bool, text: String },
     #[error("the stream has gone")]
     Unwanted,
 }
@@ -61,6 +64,8 @@ enum Fault {
 pub enum Hearer {
     /// A stream, as one of its publisher's sounds: AAC.
     Stream(Inlet),
+    /// A stream, as a rung of one of its sounds.
+    Rung(SoundRungOutlet),
     /// Whoever plays it by WebRTC: Opus.
     Packets(mpsc::Sender<AccessUnit>),
 }
@@ -70,6 +75,7 @@ impl Hearer {
     fn format(&self, config: &Bytes) -> Result<bool, aac::AacError> {
         match self {
             Self::Stream(inlet) => Ok(inlet.format(aac::format(&aac::canonical(config))?)),
+            Self::Rung(outlet) => Ok(outlet.format(aac::format(&aac::canonical(config))?)),
             Self::Packets(_) => Ok(true),
         }
     }
@@ -77,6 +83,7 @@ impl Hearer {
     fn frame(&self, unit: AccessUnit) -> bool {
         match self {
             Self::Stream(inlet) => inlet.frame(unit),
+            Self::Rung(outlet) => outlet.frame(unit),
             // Who is too slow misses it.
             Self::Packets(units) => !matches!(units.try_send(unit), Err(TrySendError::Closed(_))),
         }
@@ -91,6 +98,7 @@ impl Hearer {
     async fn closed(&self) {
         match self {
             Self::Stream(inlet) => inlet.closed().await,
+            Self::Rung(outlet) => outlet.closed().await,
             Self::Packets(units) => units.closed().await,
         }
     }
@@ -213,9 +221,10 @@ impl Job {
         journal.delivered
     }
 
-    /// One worker after the other, until one has done it all.
+    /// One worker after the other, until one has done it all. A rung of which nothing ever came is given up.
     async fn attempts(&self) {
         let mut backoff = Backoff::default();
+        let mut barren = 0_u32;
         loop {
             let before = self.begin();
             let ended = self.attempt().await;
@@ -223,6 +232,13 @@ impl Job {
                 let journal = self.journal();
                 (journal.ended, journal.delivered != before)
             };
+            barren = if gave { 0 } else { barren.saturating_add(1) };
+            if let (Hearer::Rung(outlet), Err(fault), None) = (&self.hearer, &ended, before)
+                && !gave
+                && (barren >= BARREN || matches!(fault, Fault::Said { fatal: true, .. }))
+            {
+                return outlet.failed(fault.to_string());
+            }
             match ended {
                 Err(Fault::Unwanted) => return,
                 Ok(()) | Err(Fault::Closed) if done => return,
@@ -290,7 +306,8 @@ impl Job {
                     FromWorker::Ready => ready = true,
                     FromWorker::Sound { config } => {
                         let heard = self.hearer.format(&config);
-                        if !heard.map_err(|error| Fault::Said(error.to_string()))? {
+                        let unread = |error: aac::AacError| Fault::Said { fatal: true, text: error.to_string() };
+                        if !heard.map_err(unread)? {
                             return Err(Fault::Unwanted);
                         }
                     }
@@ -305,7 +322,7 @@ impl Job {
                             }
                         }
                     }
-                    FromWorker::Error { text, .. } => return Err(Fault::Said(text)),
+                    FromWorker::Error { fatal, text } => return Err(Fault::Said { fatal, text }),
                     FromWorker::Format { .. } | FromWorker::Progress { .. } => {}
                 }
             }

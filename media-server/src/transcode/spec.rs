@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media::VideoFormat;
-use media::ladder::Tuning;
+use media::ladder::{self, Tuning};
 use serde::{Deserialize, Serialize};
 
 use super::backend::{Backend, Coding};
@@ -135,7 +135,7 @@ impl PosterSpec {
     }
 }
 
-/// A sound to be encoded: AAC as Opus, for players by WebRTC; all else as AAC-LC.
+/// A sound to be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoundSpec {
     /// The stream's public name, for logs.
@@ -146,10 +146,35 @@ pub struct SoundSpec {
     pub config: Vec<u8>,
     /// Samples a second.
     pub sample_rate: u32,
-    /// Channels of the source; two at most are encoded.
+    /// Channels of the source.
     pub channels: u16,
+    /// What it is encoded as.
+    pub makes: SoundMade,
+    /// Channels that are encoded at most: 1 or 2.
+    pub most_channels: u16,
     /// Target bit rate in bit/s.
     pub bitrate: u32,
+}
+
+/// What a sound is encoded as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SoundMade {
+    /// AAC-LC.
+    AacLc,
+    /// HE-AAC, version 1.
+    HeAac,
+    /// Opus.
+    Opus,
+}
+
+impl From<ladder::SoundCodec> for SoundMade {
+    fn from(codec: ladder::SoundCodec) -> Self {
+        match codec {
+            ladder::SoundCodec::AacLc => Self::AacLc,
+            ladder::SoundCodec::HeAac => Self::HeAac,
+            ladder::SoundCodec::Opus => Self::Opus,
+        }
+    }
 }
 
 /// Sound that some players do not decode.
@@ -173,26 +198,24 @@ impl SoundSpec {
         if !(8000..=96_000).contains(&self.sample_rate) || !(1..=8).contains(&self.channels) {
             return Err(InvalidSpec::Sound);
         }
-        let most = if self.makes_opus() { 510_000 } else { 1_000_000 };
+        if !(1..=2).contains(&self.most_channels) {
+            return Err(InvalidSpec::Sound);
+        }
+        let most = if self.makes == SoundMade::Opus { 510_000 } else { 1_000_000 };
         if !(8_000..=most).contains(&self.bitrate) {
             return Err(InvalidSpec::Bitrate("audio".into()));
         }
         Ok(())
     }
 
-    /// Opus is made of it, and not AAC.
-    pub fn makes_opus(&self) -> bool {
-        self.codec == SoundCodec::Aac
-    }
-
-    /// Samples a second of what is made.
+    /// Samples a second of what is made, as it is played.
     pub fn made_rate(&self) -> u32 {
-        if self.makes_opus() { 48_000 } else { self.sample_rate }
+        if self.makes == SoundMade::Opus { 48_000 } else { self.sample_rate }
     }
 
     /// Channels that are encoded.
     pub fn made_channels(&self) -> u16 {
-        self.channels.min(2)
+        self.channels.min(self.most_channels)
     }
 }
 

@@ -81,6 +81,20 @@ impl Followed {
         shown.collect()
     }
 
+    /// The longest time without media from one sample to the next, seconds.
+    pub fn longest_hole(&self) -> f64 {
+        let Some(media) = &self.media else { return f64::MAX };
+        let samples = media.segments.iter().flat_map(|(msn, fetched)| {
+            let init = media.init_of(*msn);
+            fetched.samples.iter().map(move |sample| {
+                let end = init.seconds(sample.decode_time + u64::from(sample.duration));
+                (init.seconds(sample.decode_time), end)
+            })
+        });
+        let samples: Vec<_> = samples.collect();
+        samples.windows(2).map(|pair| pair[1].0 - pair[0].1).fold(0.0, f64::max)
+    }
+
     /// Follows `url` for `how_long`.
     pub async fn follow(client: HttpClient, url: Url, how_long: Duration) -> Result<Self> {
         let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();

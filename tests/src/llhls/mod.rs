@@ -55,6 +55,13 @@ impl Report {
         Ok(())
     }
 
+    /// The rendition in this folder.
+    pub fn rendition(&self, name: &str) -> Result<&Followed> {
+        let has = |followed: &&Followed| followed.url.path().ends_with(&format!("/{name}/index.m3u8"));
+        let found = self.renditions.iter().find(has);
+        found.with_context(|| format!("no {name}:\n{}", self.multivariant.text))
+    }
+
     /// The same for SHOULD rules.
     pub fn no_should_broken(&self, waived: &[u16]) -> Result<()> {
         let mut broken = self.findings.broken(Level::Should);

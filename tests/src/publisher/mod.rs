@@ -6,6 +6,7 @@ pub mod ffmpeg;
 pub mod flv;
 pub mod obs;
 pub mod session;
+pub mod sounds;
 pub mod webrtc;
 pub mod whip;
 

@@ -62,6 +62,13 @@ function routed(sdp) {
   return lines.join("\r\n");
 }
 
+// So many kilobits a second are sent from the beginning, whatever the browser takes its line for.
+function sure(sdp) {
+  if (!wish.sure) return sdp;
+  const rates = `x-google-min-bitrate=${wish.sure};x-google-start-bitrate=${wish.sure}`;
+  return sdp.replace(/^(a=fmtp:\d+ .*profile-level-id=[^\r]*)/gm, `$1;${rates}`);
+}
+
 // ICE begins again, as RFC 9725 4.3.3 has it.
 state.restart = async () => {
   const { connection } = state;
@@ -111,5 +118,5 @@ state.restart = async () => {
   state.session = new URL(answer.headers.get("location"), endpoint).href;
   state.tag = answer.headers.get("etag");
   state.answer = await answer.text();
-  await connection.setRemoteDescription({ type: "answer", sdp: routed(state.answer) });
+  await connection.setRemoteDescription({ type: "answer", sdp: sure(routed(state.answer)) });
 })().catch((error) => (state.error = String(error)));

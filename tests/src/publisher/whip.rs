@@ -37,6 +37,8 @@ pub struct Wish {
     pub path: Option<SocketAddr>,
     /// `sendEncodings`, for simulcast.
     pub layers: Option<Value>,
+    /// Kilobits a second that are sent whatever the browser takes its line for; 0 leaves that to it.
+    pub sure: u32,
     /// As the stream's backup.
     pub backup: bool,
 }
@@ -45,7 +47,7 @@ impl Default for Wish {
     fn default() -> Self {
         let (size, fps, codec, bitrate) = ((640, 360), 30, "video/H264", 1_500_000);
         let (path, layers) = (None, None);
-        Self { size, fps, codec, bitrate, video: true, audio: true, tcp: false, path, layers, backup: false }
+        Self { size, fps, codec, bitrate, video: true, audio: true, tcp: false, path, layers, sure: 0, backup: false }
     }
 }
 
@@ -67,12 +69,12 @@ impl Whip {
 
     /// The same in a page that is there, beside what it publishes already.
     pub async fn begin(&self, http: &str, key: &str, wish: &Wish) -> Result<()> {
-        let Wish { size: (width, height), fps, codec, bitrate, video, audio, tcp, path, layers, backup } =
+        let Wish { size: (width, height), fps, codec, bitrate, video, audio, tcp, path, layers, sure, backup } =
             wish;
         let endpoint = format!("{http}/whip{}", if *backup { "?role=backup" } else { "" });
         let mut options = json!({
             "width": width, "height": height, "fps": fps, "codec": codec, "bitrate": bitrate,
-            "video": video, "audio": audio, "tcp": tcp,
+            "video": video, "audio": audio, "tcp": tcp, "sure": sure,
         });
         if let Some(path) = path {
             options["path"] = json!([path.ip(), path.port()]);

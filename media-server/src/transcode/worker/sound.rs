@@ -1,4 +1,4 @@
-//! Sound that players do not decode, as AAC-LC, or AAC as Opus: decoder → two channels at most → encoder.
+//! Sound as AAC or Opus: decoder → two channels at most → encoder.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,13 +15,27 @@ use super::slate::{config, sink};
 use super::socket::{Inlet, Outlet};
 use super::{DRAIN, Failure, plugins};
 use crate::transcode::protocol::{FromWorker, ToWorker};
-use crate::transcode::spec::{SoundCodec, SoundSpec};
+use crate::transcode::spec::{SoundCodec, SoundMade, SoundSpec};
 
-/// Samples of an AAC frame, and of the encoder's own delay: it puts as many in front of the first.
-const FRAME: i64 = 1024;
-const PRIMING: i64 = 1024;
-/// Samples of an Opus frame of 20 ms.
-const OPUS_FRAME: i64 = 960;
+/// Samples of a frame as it is played, and of those that the encoder puts in front of the first.
+fn frame(makes: SoundMade) -> (i64, i64) {
+    match makes {
+        SoundMade::AacLc => (1024, 1024),
+        // Fraunhofer's encoder gives the first frame the time of the first sample.
+        SoundMade::HeAac => (2048, 0),
+        // 20 ms.
+        SoundMade::Opus => (960, 0),
+    }
+}
+
+/// The encoder, the plugin's file that it comes in, and its package; and what it is told to make, where that is a choice.
+fn encoder(makes: SoundMade) -> (&'static str, &'static str, &'static str, Option<&'static str>) {
+    match makes {
+        SoundMade::AacLc => ("avenc_aac", "libgstlibav.so", "gstreamer1.0-libav", None),
+        SoundMade::HeAac => ("fdkaacenc", "libgstfdkaac.so", "gstreamer1.0-fdkaac", Some("he-aac-v1")),
+        SoundMade::Opus => ("opusenc", "libgstopus.so", "gstreamer1.0-plugins-base", None),
+    }
+}
 /// Timestamps that lead away from the count of samples are followed beyond this, nanoseconds.
 const TOLERANCE: i64 = 10_000_000;
 /// Bytes that wait inside of the worker.
@@ -31,6 +45,8 @@ const INPUT_BYTES: u64 = 256 << 10;
 pub(super) fn work(spec: &SoundSpec, inlet: Inlet, outlet: &Arc<Outlet>) -> Result<(), Failure> {
     spec.validate().map_err(PipelineError::from)?;
     plugins::load_sound()?;
+    let (element, file, package, _) = encoder(spec.makes);
+    plugins::provide_from(file, element, package)?;
     let times = Arc::default();
     let (pipeline, source) = build(spec, outlet, &times)?;
     let bus = pipeline.bus().ok_or(PipelineError::Pad("bus"))?;
@@ -130,17 +146,24 @@ fn build(
             .build(),
     );
     let bitrate = i32::try_from(spec.bitrate).unwrap_or(i32::MAX);
-    let encoder = element(if spec.makes_opus() { "opusenc" } else { "avenc_aac" })?;
+    let (name, _, _, profile) = encoder(spec.makes);
+    let encoder = element(name)?;
     encoder.set_property("bitrate", bitrate);
     encoder.set_property("tolerance", TOLERANCE);
-    let (outlet, zero, mut known) = (Arc::clone(outlet), Arc::clone(zero), spec.makes_opus());
-    let (rate, opus) = (spec.made_rate(), spec.makes_opus());
+    let coded = element("capsfilter")?;
+    if let Some(profile) = profile {
+        makes_profile(&encoder)?;
+        let caps = gst::Caps::builder("audio/mpeg").field("stream-format", "raw").field("profile", profile);
+        coded.set_property("caps", caps.build());
+    }
+    let (rate, makes) = (spec.made_rate(), spec.makes);
+    let (outlet, zero, mut known) = (Arc::clone(outlet), Arc::clone(zero), makes == SoundMade::Opus);
     let sink = sink(move |sample| {
         if !known && let Some(config) = config(sample) {
             known = true;
             outlet.send(&FromWorker::Sound { config }).ok()?;
         }
-        let unit = unit(sample, *zero.get()?, rate, opus);
+        let unit = unit(sample, *zero.get()?, rate, makes);
         match unit {
             Some(unit) => outlet.send(&FromWorker::Unit { rung: 0, unit }).ok(),
             None => Some(()),
@@ -148,19 +171,31 @@ fn build(
     });
     let pipeline = gst::Pipeline::new();
     let (convert, resample) = (element("audioconvert")?, element("audioresample")?);
-    let chain = [source.upcast_ref(), &decode, &convert, &resample, &raw, &encoder, sink.upcast_ref()];
+    let chain =
+        [source.upcast_ref(), &decode, &convert, &resample, &raw, &encoder, &coded, sink.upcast_ref()];
     pipeline.add_many(chain).map_err(PipelineError::Link)?;
     gst::Element::link_many(chain).map_err(PipelineError::Link)?;
     Ok((pipeline, source))
 }
 
+/// Fraunhofer's encoder has made HE-AAC for a long time, and its element has a way to ask for it since GStreamer 1.24.
+fn makes_profile(encoder: &gst::Element) -> Result<(), PipelineError> {
+    let exit = encoder.static_pad("src").ok_or(PipelineError::Pad("src"))?;
+    if exit.pad_template_caps().iter().any(|coded| coded.has_field("profile")) {
+        Ok(())
+    } else {
+        let name = encoder.factory().map(|it| it.name().to_string()).unwrap_or_default();
+        Err(PipelineError::Refused(format!("this GStreamer's {name} makes no HE-AAC: that of 1.24 and newer does")))
+    }
+}
+
 /// A frame at the time at which it is heard.
-fn unit(sample: &gst::Sample, zero: Timestamp, rate: u32, opus: bool) -> Option<AccessUnit> {
+fn unit(sample: &gst::Sample, zero: Timestamp, rate: u32, makes: SoundMade) -> Option<AccessUnit> {
     let buffer = sample.buffer_owned()?;
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
     let at = segment.to_running_time(buffer.pts()?)?;
     let at = i64::try_from(at.nseconds()).ok()?;
-    let (frame, priming) = if opus { (OPUS_FRAME, 0) } else { (FRAME, PRIMING) };
+    let (frame, priming) = frame(makes);
     let pts = zero + Timestamp::from_ticks(at, 1_000_000_000).since_zero() - Span::from_ticks(priming, rate);
     let duration = Span::from_ticks(frame, rate);
     let payload = Bytes::from_owner(buffer.into_mapped_buffer_readable().ok()?);
