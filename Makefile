@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run demo build test bench soak lint fuzz web deps
 
-FUZZ_TARGETS := rtmp amf0 flv toml codecs push flight ts srt webrtc
+FUZZ_TARGETS := rtmp amf0 flv toml profile codecs push flight ts srt webrtc
 FUZZ_SECONDS ?= 15
 # Targets at a time.
 FUZZ_JOBS ?= $(shell nproc)

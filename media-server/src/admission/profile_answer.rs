@@ -143,6 +143,8 @@ mod tests {
             (json!({"rungs": [rung(360)], "rugs": 1}), "rugs"),
             (json!({"rungs": [{"name": "a", "height": 360, "video_bitrate": 1e300}]}), "did not match"),
             (json!({"rungs": [rung(-1)]}), "-1"),
+            (json!({"rungs": [], "audio": [{"name": "audio", "bitrate": 64_000}]}), "audio[0].name"),
+            (json!({"rungs": [], "audio": [{"name": "a", "bitrate": 64_000, "codec": "mp3"}]}), "opus"),
             (json!([]), "sequence"),
             (json!(true), "boolean"),
         ];
@@ -196,6 +198,9 @@ mod tests {
             "fps",
             "video_bitrate",
             "when",
+            "audio",
+            "codec",
+            "bitrate",
             "x",
         ]);
         let leaf = prop_oneof![

@@ -390,7 +390,7 @@ pub fn reference() -> String {
          | `rungs[].b_frames` | `0` | pictures in a row that may refer to later ones, 0 to 8: fewer bits, some frames of delay, and not for viewers by WebRTC |\n\
          | `rungs[].lookahead` | `0` | frames that the encoder looks ahead, 0 to 60: better use of the bits, and the rung is as many frames late |\n\
          | `rungs[].when` | | the sources that the rung is made for: `{{ min_height = 1080, max_height = 2160, min_fps = 50, max_fps = 60 }}`, any of them; a source whose rate is not known counts as 30 |\n\
-         | `audio[]` | | rungs of sound, four at most: `audio = [{{ name = \"opus\", codec = \"opus\", bitrate = \"96k\" }}, {{ name = \"low\", bitrate = \"48k\", channels = 1 }}]`. Each of the stream's sounds, in every language, is encoded so beside itself as it was sent; every rung is listed with each of them, and players take what they play best |\n\
+         | `audio[]` | | rungs of sound, four at most: `audio = [{{ name = \"opus\", codec = \"opus\", bitrate = \"96k\" }}, {{ name = \"low\", bitrate = \"48k\", channels = 1 }}]`. Each of the stream's sounds, in every language, is encoded so beside itself as it was sent; a rung is listed with one sound of each codec, the best that takes no more than a fourth of what its picture takes |\n\
          | `audio[].name` | | its group in playlists |\n\
          | `audio[].codec` | `\"aac\"` | `aac` (AAC-LC), `opus`, or `he-aac`, where GStreamer 1.24 or newer has `fdkaacenc`; where it has not, the rung is missing and the API says why |\n\
          | `audio[].bitrate` | | bits a second |\n\
