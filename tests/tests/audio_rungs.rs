@@ -12,8 +12,7 @@ use weir_tests::{
     llhls,
     player::Player,
     publisher::{
-        Session, Source,
-        enhanced, flv,
+        Session, Source, enhanced, flv,
         sounds::{self, Sent},
     },
     wait,
@@ -61,7 +60,10 @@ async fn every_sound_has_its_rungs_beside_every_picture_and_all_are_heard_at_one
             let named = format!("LANGUAGE=\"{language}\"");
             let line = lines.find(|it| it.contains(&named)).with_context(|| format!("{group} {language}"))?;
             assert!(line.contains(&format!("DEFAULT={default}")), "{line}");
-            assert!(line.contains(if group == "low" { "CHANNELS=\"1\"" } else { "CHANNELS=\"2\"" }), "{line}");
+            assert!(
+                line.contains(if group == "low" { "CHANNELS=\"1\"" } else { "CHANNELS=\"2\"" }),
+                "{line}"
+            );
         }
     }
     // With each picture one of each codec, and the small one with the small.
@@ -99,13 +101,16 @@ async fn every_sound_has_its_rungs_beside_every_picture_and_all_are_heard_at_one
     }
     let now = stream(&world).await?;
     let all = now["renditions"].as_array().context("none")?;
-    let rate = |name: &str| all.iter().find(|it| it["name"] == name).and_then(|it| it["average_bps"].as_u64());
+    let rate =
+        |name: &str| all.iter().find(|it| it["name"] == name).and_then(|it| it["average_bps"].as_u64());
     let (low, opus) = (rate("audio_low").context("no rate")?, rate("audio_opus").context("no rate")?);
     assert!(low < 60_000 && opus < 100_000, "{low} {opus}");
     // Where no encoder makes HE-AAC it is missing, and why is said.
     let missing = now["missing"].as_array().into_iter().flatten().find(|it| it["rung"] == "he");
     match missing {
-        Some(missing) => assert!(missing["reason"].as_str().is_some_and(|it| it.contains("fdkaacenc")), "{now}"),
+        Some(missing) => {
+            assert!(missing["reason"].as_str().is_some_and(|it| it.contains("fdkaacenc")), "{now}");
+        }
         None => assert!(text.contains("AUDIO=\"he\"") && text.contains("mp4a.40.5"), "{text}"),
     }
     Ok(())
@@ -152,7 +157,8 @@ async fn a_sound_that_becomes_another_breaks_its_rungs_at_the_same_segment() -> 
     let world = plan("", &[OPUS, LOW])?.start().await?;
     let (at, all) = (5_500, 14_000);
     let before = Source::default().seconds(all / 1000).tags().await?;
-    let cd = Source::default().audio_only().sound_filter("aresample=44100").seconds(all / 1000).tags().await?;
+    let cd =
+        Source::default().audio_only().sound_filter("aresample=44100").seconds(all / 1000).tags().await?;
     let (sound, picture): (Vec<_>, Vec<_>) = before.into_iter().partition(|tag| tag.kind == flv::AUDIO);
     let tags = enhanced::together([picture, flv::until(&sound, at), flv::from(&cd, at)]);
     let url = world.media.publish_url("change");

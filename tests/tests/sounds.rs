@@ -108,7 +108,11 @@ async fn a_backup_without_a_language_gives_its_first_sound_for_it() -> Result<()
     let primary = sounds::by_srt(&world.media.srt, &[Sent(400, "eng", aac), Sent(800, "spa", aac)], "two")?;
     world.media.playlist("two", SOON).await?;
     // Its languages stand the other way round, and it has no Spanish.
-    let _backup = sounds::by_srt(&world.media.srt, &[Sent(1600, "fra", aac), Sent(1200, "eng", aac)], "two?role=backup")?;
+    let _backup = sounds::by_srt(
+        &world.media.srt,
+        &[Sent(1600, "fra", aac), Sent(1200, "eng", aac)],
+        "two?role=backup",
+    )?;
     wait::until("a backup", SOON, || async {
         Ok(world.media.streams().await?["items"][0]["backup"].is_object().then_some(()))
     })

@@ -326,7 +326,7 @@ mod tests {
         clock.report(Kind::Video, 90_000, Span::from_millis(1_000_000));
         clock.report(Kind::Audio, 48_000, Span::from_millis(1_000_000 + says - (first - 10)));
         let after = clock.raw(Kind::Audio, 43_200, at(910));
-        after.wrapping_sub(before).cast_signed() * 1_000 / RATE as i64
+        after.wrapping_sub(before).cast_signed() * 1_000 / i64::from(RATE)
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
             let took = if n == 0 { 60 } else { 10 };
             let video = clock.raw(Kind::Video, u64::from(n) * 3_000, at(i64::from(n) * 100 / 3 + took));
             let audio = clock.raw(Kind::Audio, u64::from(n) * 1_600, at(i64::from(n) * 100 / 3 + 10));
-            apart.push(video.wrapping_sub(audio).cast_signed() * 1_000 / RATE as i64);
+            apart.push(video.wrapping_sub(audio).cast_signed() * 1_000 / i64::from(RATE));
         }
         assert_eq!((apart[0], apart[29], apart[35], apart[89]), (50, 50, 0, 0));
     }

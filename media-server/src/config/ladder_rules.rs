@@ -245,7 +245,7 @@ mod tests {
             ("{ name = \"audio\", bitrate = 64000 }", "[0].name", "the publisher sends"),
             ("{ name = \"a b\", bitrate = 64000 }", "[0].name", "letters"),
             (&[opus, opus].join(", "), "[1].name", "twice"),
-            (&vec![opus; 5].join(", "), "", "more than 4"),
+            (&[opus; 5].join(", "), "", "more than 4"),
             ("{ name = \"a\", bitrate = 1000 }", "[0].bitrate", "16k to 512k"),
             ("{ name = \"a\", codec = \"he-aac\", bitrate = \"192k\" }", "[0].bitrate", "128k"),
             ("{ name = \"a\", bitrate = 64000, channels = 6 }", "[0].channels", "1 or 2"),

@@ -19,7 +19,9 @@ mod webrtc;
 
 pub use docs::{reference, sample};
 pub use hook::{Fallback, ProfileHook};
-pub use ladder::{AudioCodec, AudioRung, Codec, Encode, Fps, Frame, Profile, Rung, Shortage, Transcode, When};
+pub use ladder::{
+    AudioCodec, AudioRung, Codec, Encode, Fps, Frame, Profile, Rung, Shortage, Transcode, When,
+};
 pub use ladder_rules::ladder_problem;
 pub use load::{load, parse};
 pub use plan::{LiveStream, Plan, Step, Verdict, diff};

@@ -16,13 +16,13 @@ use super::room::Room;
 use crate::config::Shortage;
 use crate::ingest::{SoundFactory, SoundRequest};
 use crate::live::{
-    RungEvent, RungFactory, RungRequest, RungSink, Rungs, SoundRungFactory, SoundRungOutlet, SoundRungRequest,
-    WorkerStatus,
+    RungEvent, RungFactory, RungRequest, RungSink, Rungs, SoundRungFactory, SoundRungOutlet,
+    SoundRungRequest, WorkerStatus,
 };
 use crate::serve::OpusFactory;
 use crate::transcode::{
-    self, Elements, Hearer, Limits, RungSpec, SoundCodec, SoundMade, SoundSpec, TranscodeSpec, Transcoder, Wish,
-    Workers, X264,
+    self, Elements, Hearer, Limits, RungSpec, SoundCodec, SoundMade, SoundSpec, TranscodeSpec, Transcoder,
+    Wish, Workers, X264,
 };
 
 /// Units that are kept until the encoder has shown that it works.

@@ -36,7 +36,8 @@ pub use remux::remux_main;
 pub use slate::make_slate;
 pub use sound::{Hearer, encode_sound};
 pub use spec::{
-    InvalidSpec, Limits, PRESETS, PosterSpec, RungSpec, SlateSpec, SoundCodec, SoundMade, SoundSpec, TranscodeSpec, X264,
+    InvalidSpec, Limits, PRESETS, PosterSpec, RungSpec, SlateSpec, SoundCodec, SoundMade, SoundSpec,
+    TranscodeSpec, X264,
 };
 pub use supervisor::{Stats, Transcoder, start};
 pub use survey::{Part, Row, Run, Seen, Survey, has_devices, installed, survey};

@@ -306,7 +306,8 @@ impl Job {
                     FromWorker::Ready => ready = true,
                     FromWorker::Sound { config } => {
                         let heard = self.hearer.format(&config);
-                        let unread = |error: aac::AacError| Fault::Said { fatal: true, text: error.to_string() };
+                        let unread =
+                            |error: aac::AacError| Fault::Said { fatal: true, text: error.to_string() };
                         if !heard.map_err(unread)? {
                             return Err(Fault::Unwanted);
                         }

@@ -47,7 +47,19 @@ impl Default for Wish {
     fn default() -> Self {
         let (size, fps, codec, bitrate) = ((640, 360), 30, "video/H264", 1_500_000);
         let (path, layers) = (None, None);
-        Self { size, fps, codec, bitrate, video: true, audio: true, tcp: false, path, layers, sure: 0, backup: false }
+        Self {
+            size,
+            fps,
+            codec,
+            bitrate,
+            video: true,
+            audio: true,
+            tcp: false,
+            path,
+            layers,
+            sure: 0,
+            backup: false,
+        }
     }
 }
 
@@ -69,8 +81,19 @@ impl Whip {
 
     /// The same in a page that is there, beside what it publishes already.
     pub async fn begin(&self, http: &str, key: &str, wish: &Wish) -> Result<()> {
-        let Wish { size: (width, height), fps, codec, bitrate, video, audio, tcp, path, layers, sure, backup } =
-            wish;
+        let Wish {
+            size: (width, height),
+            fps,
+            codec,
+            bitrate,
+            video,
+            audio,
+            tcp,
+            path,
+            layers,
+            sure,
+            backup,
+        } = wish;
         let endpoint = format!("{http}/whip{}", if *backup { "?role=backup" } else { "" });
         let mut options = json!({
             "width": width, "height": height, "fps": fps, "codec": codec, "bitrate": bitrate,

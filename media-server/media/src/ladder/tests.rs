@@ -75,7 +75,8 @@ fn what_no_player_takes_is_encoded_at_its_size() {
     let ladder = plan(&vp8, None, &Profile::as_it_is());
     assert_eq!((sizes(&ladder), ladder.passthrough), (vec![("full", 1280, 720)], false));
     assert_eq!(ladder.rungs[0].video_bitrate, 2_764_800);
-    let profile = Profile { rungs: vec![wish("480p", 480, 0.0, 1_000_000)], passthrough: true, ..Profile::default() };
+    let profile =
+        Profile { rungs: vec![wish("480p", 480, 0.0, 1_000_000)], passthrough: true, ..Profile::default() };
     assert_eq!(sizes(&plan(&vp8, None, &profile)), [("full", 1280, 720), ("480p", 854, 480)]);
     let ladder = plan(&vp8, None, &usual(true));
     assert_eq!(
@@ -128,7 +129,8 @@ fn portrait_counts_the_shorter_side() {
 
 #[test]
 fn odd_sources_give_even_rungs_that_are_not_larger() {
-    let profile = Profile { rungs: vec![wish("same", 0, 0.0, 1_000_000)], passthrough: false, ..Profile::default() };
+    let profile =
+        Profile { rungs: vec![wish("same", 0, 0.0, 1_000_000)], passthrough: false, ..Profile::default() };
     let ladder = plan(&source(1919, 1079, None), None, &profile);
     assert_eq!(sizes(&ladder), [("same", 1918, 1078)]);
 }
@@ -144,7 +146,11 @@ fn rates_are_whole_fractions_of_the_source() {
         ((24, 1), 30.0, 1, (24, 1)),
         ((120, 1), 25.0, 5, (24, 1)),
     ] {
-        let profile = Profile { rungs: vec![self::wish("a", 0, wish, 1_000_000)], passthrough: false, ..Profile::default() };
+        let profile = Profile {
+            rungs: vec![self::wish("a", 0, wish, 1_000_000)],
+            passthrough: false,
+            ..Profile::default()
+        };
         let rung = plan(&source(640, 360, Some(source_fps)), None, &profile).rungs.remove(0);
         assert_eq!((rung.every, rung.fps), (every, Some(fps)), "{source_fps:?} {wish}");
     }
@@ -154,7 +160,8 @@ fn rates_are_whole_fractions_of_the_source() {
 fn wishes_that_come_out_alike_are_made_once() {
     let rungs =
         vec![wish("a", 0, 0.0, 1_000_000), wish("b", 360, 0.0, 900_000), wish("c", 360, 0.0, 500_000)];
-    let ladder = plan(&source(640, 360, None), None, &Profile { rungs, passthrough: false, ..Profile::default() });
+    let ladder =
+        plan(&source(640, 360, None), None, &Profile { rungs, passthrough: false, ..Profile::default() });
     assert_eq!(sizes(&ladder), [("a", 640, 360), ("c", 640, 360)]);
     assert_eq!(ladder.dropped, [("b".into(), Dropped::Duplicate)]);
 }
@@ -163,7 +170,11 @@ fn wishes_that_come_out_alike_are_made_once() {
 fn a_picture_fits_into_a_frame_with_its_aspect_kept() {
     let within = |width, height, (w, h): (u32, u32)| {
         let wish = RungWish { size: Size::Within(width, height), ..wish("a", 0, 0.0, 1_000_000) };
-        let ladder = plan(&source(w, h, None), None, &Profile { rungs: vec![wish], passthrough: true, ..Profile::default() });
+        let ladder = plan(
+            &source(w, h, None),
+            None,
+            &Profile { rungs: vec![wish], passthrough: true, ..Profile::default() },
+        );
         ladder.rungs.first().map(|rung| (rung.width, rung.height)).ok_or_else(|| ladder.dropped[0].1)
     };
     assert_eq!(within(1280, 720, (1920, 1080)), Ok((1280, 720)));
@@ -209,7 +220,9 @@ fn a_rung_that_nothing_encodes_is_left_out_and_a_stream_has_one_nevertheless() {
     let av1 = RungWish { codec: RungCodec::Av1, encoder: Encoder::Nothing, ..wish("av1", 480, 0.0, 900_000) };
     let named = Encoder::Named("x265enc".into());
     let hevc = RungWish { codec: RungCodec::Hevc, encoder: named, ..wish("hevc", 360, 0.0, 500_000) };
-    let ladder = |rungs| plan(&source(640, 480, None), None, &Profile { rungs, passthrough: false, ..Profile::default() });
+    let ladder = |rungs| {
+        plan(&source(640, 480, None), None, &Profile { rungs, passthrough: false, ..Profile::default() })
+    };
     let both = ladder(vec![av1.clone(), hevc]);
     assert_eq!(sizes(&both), [("hevc", 480, 360)]);
     assert_eq!(both.rungs[0].encoder.as_deref(), Some("x265enc"));

@@ -185,7 +185,9 @@ fn makes_profile(encoder: &gst::Element) -> Result<(), PipelineError> {
         Ok(())
     } else {
         let name = encoder.factory().map(|it| it.name().to_string()).unwrap_or_default();
-        Err(PipelineError::Refused(format!("this GStreamer's {name} makes no HE-AAC: that of 1.24 and newer does")))
+        Err(PipelineError::Refused(format!(
+            "this GStreamer's {name} makes no HE-AAC: that of 1.24 and newer does"
+        )))
     }
 }
 
