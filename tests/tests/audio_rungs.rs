@@ -12,7 +12,7 @@ use weir_tests::{
     llhls,
     player::Player,
     publisher::{
-        Session, Source, enhanced, flv,
+        Ffmpeg, Session, Source, enhanced, flv,
         sounds::{self, Sent},
     },
     wait,
@@ -112,6 +112,25 @@ async fn every_sound_has_its_rungs_beside_every_picture_and_all_are_heard_at_one
             assert!(missing["reason"].as_str().is_some_and(|it| it.contains("fdkaacenc")), "{now}");
         }
         None => assert!(text.contains("AUDIO=\"he\"") && text.contains("mp4a.40.5"), "{text}"),
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_sound_alone_has_its_rungs_as_variants() -> Result<()> {
+    let world = plan("", &[OPUS, LOW])?.start().await?;
+    let source = Source::default().audio_only();
+    let _publisher = Ffmpeg::publish(&source, &world.media.publish_url("talk"))?;
+    world.media.playlist("talk", SOON).await?;
+    let report = llhls::check(&world.media.hls("talk"), Duration::from_secs(8)).await?;
+    report.no_must_broken(&[])?;
+    let text = &report.multivariant.text;
+    let variants: Vec<_> = text.lines().filter(|line| line.ends_with("/index.m3u8")).collect();
+    assert_eq!(variants, ["audio/index.m3u8", "audio_opus/index.m3u8", "audio_low/index.m3u8"], "{text}");
+    assert!(!text.contains("EXT-X-MEDIA:") && text.contains("CODECS=\"opus\""), "{text}");
+    for name in ["audio", "audio_opus", "audio_low"] {
+        let followed = report.rendition(name)?;
+        assert!(followed.longest_hole() < HOLE, "{name}: {}", followed.longest_hole());
     }
     Ok(())
 }

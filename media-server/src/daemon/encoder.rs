@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use media::{AccessUnit, AudioFormat, opus};
+use media::AccessUnit;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,15 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::capacity::{Capacity, Ticket};
 use super::room::Room;
 use crate::config::Shortage;
-use crate::ingest::{SoundFactory, SoundRequest};
-use crate::live::{
-    RungEvent, RungFactory, RungRequest, RungSink, Rungs, SoundRungFactory, SoundRungOutlet,
-    SoundRungRequest, WorkerStatus,
-};
-use crate::serve::OpusFactory;
+use crate::live::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 use crate::transcode::{
-    self, Elements, Hearer, Limits, RungSpec, SoundCodec, SoundMade, SoundSpec, TranscodeSpec, Transcoder,
-    Wish, Workers, X264,
+    self, Backend, Coding, Elements, Family, Limits, RungSpec, TranscodeSpec, Transcoder, Wish, Workers,
+    X264, installed,
 };
 
 /// Units that are kept until the encoder has shown that it works.
@@ -162,7 +157,8 @@ impl Job {
     }
 
     fn gives_way(&self) -> bool {
-        self.ticket.is_some() || self.shortage == Shortage::Cpu && self.spec.encoder != X264
+        let by_device = self.spec.rungs.iter().any(of_device);
+        self.ticket.is_some() || self.shortage == Shortage::Cpu && (self.spec.encoder != X264 || by_device)
     }
 
     /// Something else for an encoder that cannot begin, and what is said of it.
@@ -172,7 +168,14 @@ impl Job {
         tracing::warn!(stream, device, encoder, reason, ?shortage, "the encoder cannot begin");
         let mut says = Vec::new();
         match self.shortage {
-            Shortage::Cpu => put(&mut self.spec, &Elements::processor(X264)),
+            Shortage::Cpu => {
+                says.extend(by_processor(&mut self.spec, &reason, |coding| {
+                    installed(coding).map(str::to_owned)
+                }));
+                if self.spec.rungs.is_empty() {
+                    return (None, vec![RungEvent::Failed { reason }]);
+                }
+            }
             Shortage::Passthrough => return (None, vec![RungEvent::Failed { reason }]),
             Shortage::Fail => return (None, vec![RungEvent::Refused { reason }]),
             Shortage::Shed => {
@@ -201,6 +204,28 @@ impl Job {
 fn put(spec: &mut TranscodeSpec, elements: &Elements) {
     let Elements { encoder, decoder, scaler } = elements.clone();
     (spec.encoder, spec.decoder, spec.scaler) = (encoder, decoder, scaler);
+}
+
+/// It has an encoder of its own, which is a device's.
+fn of_device(rung: &RungSpec) -> bool {
+    rung.encoder.as_deref().and_then(Backend::of).is_some_and(|backend| backend.family != Family::Cpu)
+}
+
+/// The processor makes everything: rungs of codecs of which it has no encoder are left out, and what is said of them.
+fn by_processor(
+    spec: &mut TranscodeSpec,
+    reason: &str,
+    encoder: impl Fn(Coding) -> Option<String>,
+) -> Vec<RungEvent> {
+    put(spec, &Elements::processor(X264));
+    let mut without = Vec::new();
+    for (index, rung) in spec.rungs.iter_mut().enumerate().filter(|(_, rung)| of_device(rung)) {
+        match encoder(rung.codec) {
+            Some(element) => rung.encoder = Some(element),
+            None => without.push(index),
+        }
+    }
+    leave_out(spec, without, reason)
 }
 
 /// Pixels a second of a rung.
@@ -303,71 +328,6 @@ impl Spare {
 /// How long a stream's first list waits for rungs of a worker that may have to look at its device first.
 const SLOW_BEGINNING: Duration = Duration::from_secs(4);
 
-/// Bits a second of sound for players by WebRTC.
-const OPUS_BITRATE: u32 = 128_000;
-
-/// Encodes sound that players do not decode, each in a worker `program transcode-worker` of its own, until `stop`.
-pub(super) fn sounds(program: PathBuf, tasks: TaskTracker, stop: CancellationToken) -> SoundFactory {
-    let workers = Workers::new(program);
-    Arc::new(move |request: SoundRequest, inlet| {
-        let SoundRequest { stream, format, bitrate } = request;
-        let spec = sound_spec(stream, &format, SoundMade::AacLc, bitrate);
-        let hearer = Hearer::Stream(inlet);
-        let (frames, job) = transcode::encode_sound(workers.clone(), spec, hearer, stop.child_token());
-        tasks.spawn(job);
-        frames
-    })
-}
-
-/// A sound of this format, to be encoded with all of its channels that players take.
-fn sound_spec(stream: String, format: &AudioFormat, makes: SoundMade, bitrate: u32) -> SoundSpec {
-    let codec = match format.codec.as_str() {
-        "ac-3" => SoundCodec::Ac3,
-        "ec-3" => SoundCodec::Eac3,
-        "opus" => SoundCodec::Opus,
-        "mp1" => SoundCodec::MpegAudio(1),
-        "mp2" => SoundCodec::MpegAudio(2),
-        aac if aac.starts_with("mp4a") => SoundCodec::Aac,
-        _ => SoundCodec::MpegAudio(3),
-    };
-    let config = if codec == SoundCodec::Aac { format.config.to_vec() } else { Vec::new() };
-    let (sample_rate, channels) = (format.sample_rate, format.channels);
-    SoundSpec { stream, codec, config, sample_rate, channels, makes, most_channels: 2, bitrate }
-}
-
-/// Encodes the rungs of streams' sounds, each in a worker of its own, until `stop`.
-pub(super) fn sound_rungs(program: PathBuf, tasks: TaskTracker, stop: CancellationToken) -> SoundRungFactory {
-    let workers = Workers::new(program);
-    Arc::new(move |request: SoundRungRequest, outlet: SoundRungOutlet| {
-        let SoundRungRequest { stream, source, wish } = request;
-        let channels = wish.channels_of(&source);
-        let spec = sound_spec(stream, &source, wish.codec.into(), wish.bitrate);
-        let spec = SoundSpec { most_channels: channels, ..spec };
-        // AAC says itself how it decodes.
-        if spec.makes == SoundMade::Opus
-            && let Ok(format) = opus::format(&opus::header(u8::try_from(channels).unwrap_or(2)))
-        {
-            outlet.format(format);
-        }
-        let hearer = Hearer::Rung(outlet);
-        let (frames, job) = transcode::encode_sound(workers.clone(), spec, hearer, stop.child_token());
-        tasks.spawn(job);
-        frames
-    })
-}
-
-/// Encodes AAC as Opus for players by WebRTC, each stream in a worker of its own, until `stop`.
-pub(super) fn opus(program: PathBuf, tasks: TaskTracker, stop: CancellationToken) -> OpusFactory {
-    let workers = Workers::new(program);
-    Arc::new(move |stream: &str, format: &AudioFormat, units| {
-        let spec = sound_spec(stream.to_owned(), format, SoundMade::Opus, OPUS_BITRATE);
-        let hearer = Hearer::Packets(units);
-        let (frames, job) = transcode::encode_sound(workers.clone(), spec, hearer, stop.child_token());
-        tasks.spawn(job);
-        frames
-    })
-}
-
 /// What encodes pictures.
 #[derive(Clone)]
 pub(super) struct Chosen {
@@ -453,4 +413,46 @@ pub(super) fn factory(
         tasks.spawn(job.forward(made, forward));
         Rungs { sink, events, patience }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use media::VideoFormat;
+
+    use super::*;
+
+    #[test]
+    fn a_device_that_fails_gives_way_to_the_processors_encoder_of_each_codec() {
+        let rung = |name: &str, codec, encoder: Option<&str>| RungSpec {
+            codec,
+            encoder: encoder.map(str::to_owned),
+            ..RungSpec::new(name, (640, 360), 800_000)
+        };
+        let codec = "avc1.64001f".to_owned();
+        let video = VideoFormat { codec, width: 1280, height: 720, frame_rate: None, config: Bytes::new() };
+        let mut spec = TranscodeSpec {
+            stream: "ada".into(),
+            video,
+            rungs: vec![
+                rung("hevc", Coding::Hevc, Some("vah265enc")),
+                rung("av1", Coding::Av1, Some("vaav1enc")),
+                rung("usual", Coding::H264, None),
+                rung("slow", Coding::Hevc, Some("x265enc")),
+            ],
+            preset: "veryfast".into(),
+            encoder: "vah264enc".into(),
+            decoder: Some("vah264dec".into()),
+            scaler: Some("vapostproc".into()),
+            limits: Limits::default(),
+        };
+        let says = by_processor(&mut spec, "no session", |coding| {
+            (coding == Coding::Hevc).then(|| "x265enc".to_owned())
+        });
+        assert_eq!(says, [RungEvent::Left { rung: 1, reason: "no session".into() }]);
+        let made: Vec<_> = spec.rungs.iter().map(|rung| (&*rung.name, rung.encoder.as_deref())).collect();
+        assert_eq!(made, [("hevc", Some("x265enc")), ("usual", None), ("slow", Some("x265enc"))]);
+        assert_eq!((spec.encoder.as_str(), spec.decoder, spec.scaler), (X264, None, None));
+        assert!(!spec.rungs.iter().any(of_device), "it is not tried for ever");
+    }
 }

@@ -13,6 +13,7 @@ mod replay;
 mod room;
 mod settings;
 mod slate;
+mod sounds;
 mod sources;
 mod webrtc;
 
@@ -171,7 +172,7 @@ impl Daemon {
         let rules = Arc::new(ArcSwap::from_pointee(settings::rules(&config)));
         let codecs = codecs::Codecs::known(&config);
         let ladders = hook::ladders(&admission, (&rules, codecs), &metrics);
-        let sound_rungs = encoder::sound_rungs(program.clone(), tasks.clone(), stop.clone());
+        let sound_rungs = sounds::rungs(program.clone(), tasks.clone(), stop.clone());
         let makers = Makers { rungs: Arc::clone(&rungs), sound_rungs, slates, ladders: Some(ladders) };
         let directory = Directory::new(tasks.clone(), stop.clone(), makers, metrics.clone());
         let endpoint = settings::shared_endpoint(&config)?;
@@ -189,7 +190,7 @@ impl Daemon {
             rules,
             pending: Pending::default(),
             lanes,
-            sounds: encoder::sounds(program.clone(), tasks.clone(), stop.clone()),
+            sounds: sounds::undecoded(program.clone(), tasks.clone(), stop.clone()),
             program,
             flights: settings::flights(&config),
             metrics: metrics.clone(),

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{encoder, settings};
+use super::{settings, sounds};
 use crate::config::Config;
 use crate::ingest::Desk;
 use crate::ingest::whip::Whip;
@@ -48,7 +48,7 @@ impl Webrtc {
         let whip = Whip::new(desk.clone(), port.clone(), web.clone(), Arc::clone(&permits), lives.clone());
         let (tasks, stop) = lives.clone();
         let encode = Arc::new(AtomicBool::new(config.webrtc.encode));
-        let opus = encoder::opus(desk.program.clone(), tasks, stop);
+        let opus = sounds::opus(desk.program.clone(), tasks, stop);
         let streams = (desk.directory.clone(), Encoders { opus, rungs, encode: Arc::clone(&encode) });
         let whep =
             Whep::new(streams, port.clone(), web, (permits, Pending::default()), metrics.clone(), lives);

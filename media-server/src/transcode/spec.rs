@@ -248,7 +248,7 @@ impl Default for Limits {
             queue_span: Duration::from_secs(8),
             replay_bytes: 32 << 20,
             replay_span: Duration::from_secs(15),
-            hang: Duration::from_secs(2),
+            hang: Duration::from_millis(1750),
             startup: Duration::from_secs(10),
             restarts: 10,
             restart_window: Duration::from_mins(1),
