@@ -16,6 +16,8 @@ use weir_tests::{
 const SOON: Duration = Duration::from_secs(30);
 /// From one change to the next: longer than a segment, so that each is carried out.
 const EVERY: Duration = Duration::from_millis(2500);
+/// The same where keyframes are where no segment should end, so that segments are longer.
+const SELDOM: Duration = Duration::from_millis(5000);
 /// The longest that a picture may stand still: what browsers leave out on two busy cores is less.
 const STILL: Duration = Duration::from_millis(300);
 /// How often they change.
@@ -42,9 +44,10 @@ async fn played(kind: &Kind, changes: usize) -> Result<Viewing> {
     player.load(0).await?;
     tokio::time::sleep(SETTLED).await;
     player.begin().await?;
+    let every = if kind.offered { EVERY } else { SELDOM };
     for rung in [top, 0, 1, top, 1, 0].into_iter().take(changes) {
         player.load(rung.min(top)).await?;
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(every).await;
     }
     // What was loaded last is shown as well.
     tokio::time::sleep(SETTLED).await;
@@ -89,9 +92,10 @@ async fn rungs_of_every_source_change_without_a_seam() -> Result<()> {
     let table = Table {
         name: "switches",
         title: format!(
-            "Rungs changed every {} s in hls.js in Chromium, up and down; how far the place in the stream came off the clock within \
+            "Rungs changed every {} s ({} s where the source's keyframes are not where segments should end) in hls.js in Chromium, up and down; how far the place in the stream came off the clock within \
              half a second, at most. {}.",
             EVERY.as_secs_f64(),
+            SELDOM.as_secs_f64(),
             proc::machine()
         ),
         columns: vec![
@@ -107,6 +111,8 @@ async fn rungs_of_every_source_change_without_a_seam() -> Result<()> {
         rows,
     };
     println!("{}", table.markdown());
-    assert!(broken.is_empty(), "{broken:#?}");
-    std::env::var_os("WEIR_ROWS").map_or(Ok(()), |file| table.write(&PathBuf::from(file)))
+    // What falls short stands there as well.
+    std::env::var_os("WEIR_ROWS").map_or(Ok(()), |file| table.write(&PathBuf::from(file)))?;
+    anyhow::ensure!(broken.is_empty(), "{broken:#?}");
+    Ok(())
 }
