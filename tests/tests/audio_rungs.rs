@@ -166,7 +166,10 @@ async fn workers_of_rungs_that_are_killed_are_replaced_without_a_hole() -> Resul
         let heard = Beeps::of(followed).await?;
         let apart: Vec<_> = heard.begin.windows(2).map(|pair| pair[1] - pair[0]).collect();
         println!("{name}: {apart:?}, {:.1} ms without a frame", followed.longest_hole() * 1000.0);
-        assert!(apart.len() >= 9 && apart.iter().all(|apart| (apart - 1.0).abs() < AGAIN), "{name}: {apart:?}");
+        assert!(
+            apart.len() >= 9 && apart.iter().all(|apart| (apart - 1.0).abs() < AGAIN),
+            "{name}: {apart:?}"
+        );
         assert!(followed.longest_hole() < HOLE, "{name}");
     }
     drop(publisher);

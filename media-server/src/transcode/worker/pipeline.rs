@@ -30,6 +30,9 @@ use super::{
 const INPUT_UNITS: u64 = 4;
 const INPUT_BYTES: u64 = 32 << 20;
 
+/// Lines of the largest picture of standard definition.
+const LARGE: i32 = 576;
+
 /// What keeps a pipeline from being built or from going on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PipelineError {
@@ -127,6 +130,7 @@ impl Pipeline {
         gst::Element::link_many(&trunk).map_err(PipelineError::Link)?;
         count(&source, &consumed)?;
         keep_known(&decoder, &frames)?;
+        name_colours(&decoder)?;
 
         let bus = pipeline.bus().ok_or(PipelineError::Pad("bus"))?;
         let branches = Mutex::new(plan.rungs.iter().map(|_| None).collect());
@@ -273,6 +277,28 @@ fn count(source: &gst_app::AppSrc, consumed: &Arc<AtomicU64>) -> Result<(), Pipe
     let exit = source.static_pad("src").ok_or(PipelineError::Pad("src"))?;
     exit.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         consumed.fetch_add(1, Relaxed);
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}
+
+/// A large picture whose source does not say how its colours are meant has those of high definition. Not named, they would
+/// be taken for those of a small picture where it is scaled down to one, and converted: players would show other colours
+/// from rung to rung.
+fn name_colours(decoder: &gst::Element) -> Result<(), PipelineError> {
+    let exit = decoder.static_pad("src").ok_or(PipelineError::Pad("src"))?;
+    exit.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        let Some(gst::EventView::Caps(told)) = info.event().map(|event| event.view()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mut caps = told.caps_owned();
+        let large = |it: &gst::StructureRef| it.get::<i32>("height").is_ok_and(|lines| lines > LARGE);
+        if caps.iter().all(|it| !it.has_field("colorimetry") && large(it)) {
+            for structure in caps.make_mut().iter_mut() {
+                structure.set("colorimetry", "bt709");
+            }
+            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+        }
         gst::PadProbeReturn::Ok
     });
     Ok(())
