@@ -169,9 +169,7 @@ impl Job {
         let mut says = Vec::new();
         match self.shortage {
             Shortage::Cpu => {
-                says.extend(by_processor(&mut self.spec, &reason, |coding| {
-                    installed(coding).map(str::to_owned)
-                }));
+                says.extend(by_processor(&mut self.spec, &reason, installed));
                 if self.spec.rungs.is_empty() {
                     return (None, vec![RungEvent::Failed { reason }]);
                 }
@@ -215,13 +213,13 @@ fn of_device(rung: &RungSpec) -> bool {
 fn by_processor(
     spec: &mut TranscodeSpec,
     reason: &str,
-    encoder: impl Fn(Coding) -> Option<String>,
+    encoder: impl Fn(Coding) -> Option<&'static str>,
 ) -> Vec<RungEvent> {
     put(spec, &Elements::processor(X264));
     let mut without = Vec::new();
     for (index, rung) in spec.rungs.iter_mut().enumerate().filter(|(_, rung)| of_device(rung)) {
         match encoder(rung.codec) {
-            Some(element) => rung.encoder = Some(element),
+            Some(element) => rung.encoder = Some(element.to_owned()),
             None => without.push(index),
         }
     }
@@ -288,8 +286,8 @@ fn place(
     tracing::warn!(stream, ?shortage, "no device has room for the stream's rungs");
     match shortage {
         Shortage::Cpu => {
-            put(spec, &Elements::processor(X264));
-            Ok((None, Vec::new()))
+            let says = by_processor(spec, FULL, installed);
+            Ok((None, says))
         }
         Shortage::Shed | Shortage::Passthrough => Err(RungEvent::Failed { reason }),
         Shortage::Fail => Err(RungEvent::Refused { reason }),
@@ -446,9 +444,8 @@ mod tests {
             scaler: Some("vapostproc".into()),
             limits: Limits::default(),
         };
-        let says = by_processor(&mut spec, "no session", |coding| {
-            (coding == Coding::Hevc).then(|| "x265enc".to_owned())
-        });
+        let says =
+            by_processor(&mut spec, "no session", |coding| (coding == Coding::Hevc).then_some("x265enc"));
         assert_eq!(says, [RungEvent::Left { rung: 1, reason: "no session".into() }]);
         let made: Vec<_> = spec.rungs.iter().map(|rung| (&*rung.name, rung.encoder.as_deref())).collect();
         assert_eq!(made, [("hevc", Some("x265enc")), ("usual", None), ("slow", Some("x265enc"))]);

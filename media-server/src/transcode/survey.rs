@@ -336,22 +336,30 @@ fn plugin_files() -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(element: &str, works: bool, fps: f64) -> Row {
+impl Row {
+    /// One that works, on no device in particular.
+    pub(super) fn of(element: &str, fps: f64) -> Self {
         let backend = Backend::of(element).unwrap();
-        Row {
+        Self {
             element: element.to_owned(),
             family: backend.family,
             coding: backend.coding,
             device: None,
             version: None,
-            works,
+            works: true,
             why: None,
             runs: vec![Run { width: 1920, height: 1080, frames_per_second: fps, first_ms: 5 }],
             sessions: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(element: &str, works: bool, fps: f64) -> Row {
+        Row { works, ..Row::of(element, fps) }
     }
 
     fn best(encoders: Vec<Row>) -> Option<String> {

@@ -10,18 +10,7 @@ fn run(fps: f64) -> Vec<Run> {
 }
 
 fn row(element: &str, fps: f64, sessions: u32) -> Row {
-    let backend = Backend::of(element).unwrap();
-    Row {
-        element: element.to_owned(),
-        family: backend.family,
-        coding: backend.coding,
-        device: None,
-        version: None,
-        works: true,
-        why: None,
-        runs: run(fps),
-        sessions: Some(sessions),
-    }
+    Row { sessions: Some(sessions), ..Row::of(element, fps) }
 }
 
 fn part(element: &str, fps: f64) -> Part {
