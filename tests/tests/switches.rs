@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// From one change to the next: longer than a segment, so that each is carried out.
 const EVERY: Duration = Duration::from_millis(2500);
 /// The same where keyframes are where no segment should end, so that segments are longer.
-const SELDOM: Duration = Duration::from_millis(5000);
+const SELDOM: Duration = Duration::from_secs(5);
 /// The longest that a picture may stand still: what browsers leave out on two busy cores is less.
 const STILL: Duration = Duration::from_millis(300);
 /// How often they change.
