@@ -292,7 +292,9 @@ async fn simulcast(
     });
     if let Err(error) = there.await {
         let sent = publisher.stats("outbound-rtp").await?;
-        return Err(error.context(format!("the browser says that it sent {sent}")));
+        let list = world.client.get(&world.media.hls("cam")).await?.text();
+        let now = stream(world).await?;
+        return Err(error.context(format!("{now}\n{list}\nThe browser says that it sent {sent}")));
     }
     Ok(publisher)
 }

@@ -292,7 +292,9 @@ impl Run {
         let sent = self.others.iter().map(|other| &other.track);
         let encoded: Vec<_> = sent.chain(self.rungs.iter().filter_map(|r| r.track.as_ref())).collect();
         let offered = |track: &Track| track.published || track.offered() == Offer::Parked;
-        let offer_source = self.aligned || !encoded.iter().any(|track| offered(track));
+        // What the publisher sends beside it has its keyframes where the source has them: no reason to leave the source out.
+        let mut made = self.rungs.iter().filter_map(|rung| rung.track.as_ref());
+        let offer_source = self.aligned || !made.any(offered);
         let source = self.passthrough.as_ref().filter(|_| offer_source);
         source.into_iter().chain(encoded).filter(|t| offered(t)).map(|t| t.rendition.clone()).collect()
     }

@@ -31,9 +31,11 @@ function drawn() {
       gain.gain.setValueAtTime(0, planned + 0.1);
       planned += 1;
     }
-    context.fillStyle = `hsl(${(turn++ * 7) % 360} 60% 30%)`;
+    // Chromium begins a layer anew where its picture changes much, each of them by itself.
+    const change = wish.layers ? 0.5 : 7;
+    context.fillStyle = `hsl(${(turn++ * change) % 360} 60% 30%)`;
     context.fillRect(0, 0, canvas.width, canvas.height);
-    context.fillStyle = `hsl(${(turn * 13) % 360} 80% 60%)`;
+    context.fillStyle = `hsl(${(turn * 2 * change) % 360} 80% 60%)`;
     context.fillRect((turn * 11) % canvas.width, canvas.height / 2, canvas.width / 8, canvas.height / 3);
     const ms = BigInt(Math.round(epoch()));
     for (let bit = 0; bit < 48; bit += 1) {

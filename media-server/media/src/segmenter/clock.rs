@@ -25,7 +25,7 @@ pub struct Edge {
 pub struct Gop {
     /// The longest of late, counting the one that is running.
     pub longest: Span,
-    /// False once an edge had to be forced where the source has no IDR.
+    /// False while a playlist may list a segment whose edge had to be forced where the source has no IDR.
     pub aligned: bool,
 }
 
@@ -70,7 +70,8 @@ pub struct GopClock {
     /// Distance of the last two units that led in presentation.
     step: Span,
     restart: bool,
-    aligned: bool,
+    /// Segments in a row that begin with an IDR; None: all did.
+    in_a_row: Option<usize>,
 }
 
 impl GopClock {
@@ -89,7 +90,7 @@ impl GopClock {
             floor: Timestamp::from_flicks(i64::MIN),
             step: Span::ZERO,
             restart: false,
-            aligned: true,
+            in_a_row: None,
         }
     }
 
@@ -171,7 +172,9 @@ impl GopClock {
             (Some(front), Some(key)) if !self.gapped => front - key,
             _ => Span::ZERO,
         };
-        Gop { longest: self.longest().max(running), aligned: self.aligned }
+        // One that is lost on a bad line is no habit of the encoder's.
+        let aligned = self.in_a_row.is_none_or(|segments| segments > self.targets.window);
+        Gop { longest: self.longest().max(running), aligned }
     }
 
     fn longest(&self) -> Span {
@@ -247,7 +250,10 @@ impl GopClock {
         self.due = from + self.targets.segment;
         self.segment = Some(Point::from(unit));
         self.restart = false;
-        self.aligned &= unit.keyframe;
+        self.in_a_row = match self.in_a_row {
+            _ if !unit.keyframe => Some(0),
+            segments => segments.map(|segments| segments.saturating_add(1)),
+        };
         self.edge(unit.pts, unit.keyframe)
     }
 

@@ -53,6 +53,17 @@ fn a_scene_cut_does_not_make_a_tiny_segment() {
 }
 
 #[test]
+fn a_keyframe_that_was_lost_is_forgotten_with_the_segments_that_it_made() {
+    let mut clock = clock();
+    let lost: Vec<_> = every(2_000, 60_000).into_iter().filter(|at| *at != 4_000).collect();
+    edges(&mut clock, &lost, 20_000);
+    assert!(!clock.gop().aligned, "the segment at 4.4 s is listed");
+    let mut clock = self::clock();
+    edges(&mut clock, &lost, 60_000);
+    assert!(clock.gop().aligned, "it is listed no more");
+}
+
+#[test]
 fn long_gops_are_cut_at_the_target_once_they_are_known() {
     let mut clock = clock();
     let found = edges(&mut clock, &every(10_000, 30_000), 30_000);

@@ -282,7 +282,7 @@ impl WhipMedia {
         self.wished |= wished;
         let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let broken = self.layers.is_broken(&self.clock, now);
-        let due = broken || self.wished || since(self.keyframe).is_none_or(|since| since >= self.segment);
+        let due = broken || self.wished || since(self.regular()).is_none_or(|since| since >= self.segment);
         if !due || since(self.asked).is_some_and(|since| since < PACE) {
             return Vec::new();
         }
@@ -292,10 +292,16 @@ impl WhipMedia {
         self.layers.tracks().collect()
     }
 
+    /// What the next regular keyframe is counted from. A browser begins one layer anew by itself, where its picture changes
+    /// much, and not the others: only keyframes that were asked for stand at the same place in all of them.
+    fn regular(&self) -> Option<Instant> {
+        if self.layers.are_several() { self.asked } else { self.keyframe }
+    }
+
     /// When [`Self::wanted`] should be asked again.
     pub(super) fn due(&self, now: Instant) -> Instant {
         let at_once = self.wished || self.layers.is_broken(&self.clock, now);
-        let wanted = if at_once { now } else { self.keyframe.map_or(now, |at| at + self.segment) };
+        let wanted = if at_once { now } else { self.regular().map_or(now, |at| at + self.segment) };
         wanted.max(self.asked.map_or(now, |at| at + PACE))
     }
 
