@@ -17,6 +17,7 @@ const AUDIO_ONLY_AFTER: Span = Span::from_millis(1000);
 const AUDIO_HOLD: Span = Span::from_millis(1500);
 /// Segments that begin without a further track before it is named as missing.
 const MISSED: u32 = 5;
+/// Why the source is left out beside rungs that are made of it.
 const TOO_FAR_APART: &str = "the source's keyframes are too far apart for aligned segments: set the encoder's keyframe \
     interval to the segment length";
 const NOT_TOGETHER: &str = "the publisher sends it, and its keyframes are not where the source's are: give all tracks one \
@@ -174,7 +175,7 @@ impl Run {
             tracing::info!(stream = %self.name, "the source's segments begin with keyframes again");
         } else {
             let keyframe_interval_s = self.clock.gop().longest.seconds();
-            tracing::warn!(stream = %self.name, keyframe_interval_s, TOO_FAR_APART);
+            tracing::warn!(stream = %self.name, keyframe_interval_s, "{TOO_FAR_APART}");
             if !self.rungs.is_empty() {
                 self.missing.push(("source".into(), TOO_FAR_APART.into()));
             }
