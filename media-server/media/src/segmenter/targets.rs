@@ -34,22 +34,24 @@ impl Targets {
 
     /// The PART-TARGET of one rendition whose units last `unit` each.
     ///
-    /// Audio frames have one length and no composition offsets to bend, so a part is a whole number of them; where
-    /// that is under the 85 % that rfc8216bis 4.4.4.9 asks for (8, 11.025 and 12 kHz AAC), the rendition announces a
-    /// shorter target. Units longer than the stream's target get a target of their own length.
+    /// Audio frames have one length and no composition offsets to bend, so a part is a whole number of them and the rendition
+    /// announces its own target: with the fewest parts in a segment that the stream's target allows, as even as can be.
+    /// Filled up one after the other, AAC's last part of a segment of 2 s would be 3 or 4 frames, which hls.js leaves out
+    /// now and then. Units longer than the stream's target get a target of their own length.
     pub fn part_target_for(&self, unit: Span, exact: bool) -> Span {
         let target = self.part_target();
         let unit_flicks = unit.flicks().max(1);
-        let count = target.flicks() / unit_flicks;
-        if count == 0 {
+        let most = target.flicks() / unit_flicks;
+        if most == 0 {
             return Span::from_millis(millis_up(unit).saturating_add(1));
         }
-        let filled = unit.times(count);
-        if exact && filled.flicks().saturating_mul(100) < target.flicks().saturating_mul(86) {
-            Span::from_millis(millis_up(filled))
-        } else {
-            target
+        if !exact {
+            return target;
         }
+        let fit = |whole: i64, part: i64| (whole.max(1) - 1) / part + 1;
+        let units = fit(self.target_span().flicks(), unit_flicks);
+        let each = fit(units, fit(units, most));
+        Span::from_millis(millis_up(unit.times(each))).min(target)
     }
 
     /// These targets for a source whose frames come `interval` apart: slide shows under 3 frames a second need longer

@@ -17,7 +17,7 @@ use super::dialect::{Ask, Setting};
 use super::spec::{InvalidSpec, RungSpec, TranscodeSpec};
 
 use stage::Memory;
-pub(super) use stage::{DECODERS, Decoder, SCALERS, Scaler, device, is_usual};
+pub(super) use stage::{DECODERS, Decoder, PROCESSORS, SCALERS, Scaler, device, is_usual};
 
 /// x264 with one thread encodes about this many macroblocks a second at `veryfast` on a slow core.
 const BLOCKS_PER_THREAD: u64 = 110_000;
@@ -197,8 +197,7 @@ fn scale(rung: &RungSpec, scaler: Option<&At<'_>>, encoder: &Backend) -> Vec<Ste
     let on_device = encoder.family != Family::Cpu;
     let convert = || Step::new("videoconvert", &[]);
     let Some(scaler) = scaler else {
-        let scale = Step::new("videoscale", &[("add-borders", "false")]);
-        let mut steps = vec![scale, Step::caps(format!("video/x-raw,{size}"))];
+        let mut steps = vec![Step::new(PROCESSORS, &[]), Step::caps(format!("video/x-raw,{size}"))];
         steps.extend(on_device.then(convert));
         return steps;
     };

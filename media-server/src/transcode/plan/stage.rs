@@ -5,6 +5,9 @@ use media::intake::VideoCodec;
 
 use crate::transcode::backend::Family;
 
+/// The processor's scaler: the worker's own element.
+pub(in crate::transcode) const PROCESSORS: &str = "weirscale";
+
 /// Where pictures lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::transcode) enum Memory {

@@ -142,7 +142,7 @@ fn an_element_that_is_none_or_decodes_something_else_is_refused_by_name() {
 fn elements_come_from_the_plugin_that_has_them() {
     for (element, file) in [
         ("avdec_h264", None),
-        ("videoscale", None),
+        (PROCESSORS, None),
         ("capsfilter", None),
         ("av1dec", Some("libgstaom.so")),
         ("h264parse", Some("libgstvideoparsersbad.so")),

@@ -11,6 +11,7 @@ mod pipeline;
 mod plugins;
 mod poster;
 mod rung;
+mod scaler;
 mod slate;
 mod socket;
 mod sound;

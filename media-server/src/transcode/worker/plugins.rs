@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::scaler;
+
 /// Variable in which the daemon passes on the operator's plugin directories, separated by colons.
 pub(in crate::transcode) const PLUGIN_DIRS: &str = "WEIR_GST_PLUGIN_DIRS";
 
@@ -20,7 +22,7 @@ pub(in crate::transcode) const SYSTEM_DIRS: [&str; 7] = [
 const PLUGINS: [(&str, &str, &str); 5] = [
     ("libgstcoreelements.so", "queue", "libgstreamer1.0-0"),
     ("libgstapp.so", "appsrc", "gstreamer1.0-plugins-base"),
-    ("libgstvideoconvertscale.so", "videoscale", "gstreamer1.0-plugins-base"),
+    ("libgstvideoconvertscale.so", "videoconvert", "gstreamer1.0-plugins-base"),
     ("libgstlibav.so", "avdec_h264", "gstreamer1.0-libav"),
     ("libgstx264.so", "x264enc", "gstreamer1.0-plugins-ugly"),
 ];
@@ -30,6 +32,8 @@ const PLUGINS: [(&str, &str, &str); 5] = [
 pub(super) enum PluginError {
     #[error("GStreamer cannot be initialised: {0}")]
     Init(gstreamer::glib::Error),
+    #[error("GStreamer does not take an element of ours: {0}")]
+    Ours(gstreamer::glib::BoolError),
     #[error("GStreamer's element {element} is not installed (on Debian and Ubuntu: apt install {package})")]
     Missing { element: String, package: &'static str },
 }
@@ -73,6 +77,7 @@ pub(super) fn load_files() {
 /// Initialises GStreamer with just what is needed.
 pub(super) fn load() -> Result<(), PluginError> {
     gstreamer::init().map_err(PluginError::Init)?;
+    scaler::register().map_err(PluginError::Ours)?;
     PLUGINS.into_iter().try_for_each(provide)
 }
 
