@@ -3,7 +3,6 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result};
-use tokio::process::Command;
 use url::Url;
 
 use super::{
@@ -92,24 +91,13 @@ async fn nginx_rates(objects: &Objects, sendfile: bool) -> Result<(f64, f64)> {
     Ok((playlists, segments))
 }
 
-/// Pins every thread of a running process to one core.
-async fn pin(pid: u32, core: usize) -> Result<()> {
-    let status = Command::new("taskset")
-        .args(["-a", "-c", "-p", &core.to_string(), &pid.to_string()])
-        .stdout(Stdio::null())
-        .status()
-        .await?;
-    anyhow::ensure!(status.success(), "taskset");
-    Ok(())
-}
-
 /// Runs it.
 pub async fn run(folder: &Path) -> Result<Table> {
     let tags = feed::six_megabits(folder).await?;
     let world = Plan::open()?.pass_through().start().await?;
     let _feed = Feed::start(&tags, &world.media.rtmp, "bench", 1, Duration::from_mins(10)).await?;
     let objects = objects(&world).await?;
-    pin(world.media.program.pid().context("the server ended")?, SERVER_CORE).await?;
+    proc::pin(world.media.program.pid().context("the server ended")?, SERVER_CORE).await?;
     let playlists = wrk(objects.playlist.as_str(), 64).await?;
     let segment = newest_segment(&world, &objects.playlist).await?;
     let segments = wrk(segment.as_str(), 16).await?;

@@ -1,6 +1,9 @@
 //! What a process costs, as the kernel counts it (proc_pid_stat(5)).
 
+use std::process::Stdio;
+
 use anyhow::{Context as _, Result};
+use tokio::process::Command;
 
 /// Kernel clock ticks a second; Linux has used 100 on every architecture since 2.6 (`getconf CLK_TCK`).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -44,6 +47,17 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 /// Whether a process is there and has not ended; one that nobody waited for yet has.
 pub fn runs(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+/// Pins every thread of a running process to one core.
+pub async fn pin(pid: u32, core: usize) -> Result<()> {
+    let status = Command::new("taskset")
+        .args(["-a", "-c", "-p", &core.to_string(), &pid.to_string()])
+        .stdout(Stdio::null())
+        .status()
+        .await?;
+    anyhow::ensure!(status.success(), "taskset");
+    Ok(())
 }
 
 /// Resident memory, bytes.

@@ -76,7 +76,8 @@ impl Target {
             Self::AtMost(bound) => (ratio <= bound, "≤", bound),
             Self::AtLeast(bound) => (ratio >= bound, "≥", bound),
         };
-        format!("{sign} {bound:.1} x: {}", if met { "met" } else { "**missed**" })
+        let digits = if (bound * 10.0).fract() == 0.0 { 1 } else { 2 };
+        format!("{sign} {bound:.digits$} x: {}", if met { "met" } else { "**missed**" })
     }
 }
 
@@ -93,6 +94,7 @@ mod tests {
 
     #[test]
     fn verdicts_know_their_direction() {
+        assert_eq!(Target::AtMost(1.05).verdict(1.05), "≤ 1.05 x: met");
         assert!(Target::AtMost(1.0).verdict(0.9).ends_with(": met"));
         assert!(Target::AtLeast(0.8).verdict(0.7).contains("missed"));
     }
