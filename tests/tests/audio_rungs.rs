@@ -81,13 +81,16 @@ async fn every_sound_has_its_rungs_beside_every_picture_and_all_are_heard_at_one
         let (tag, _) = found.with_context(|| format!("no {picture} with {group}"))?;
         assert!(tag.contains(coded), "{tag}");
     }
-    assert_eq!(text.matches("#EXT-X-STREAM-INF").count(), 4, "{text}");
-    for (name, base, pitch) in [
+    let made = [
         ("audio_opus", "audio", 400.0),
         ("audio_low", "audio", 400.0),
+        ("audio_he", "audio", 400.0),
         ("audio-es_opus", "audio-es", 800.0),
         ("audio-es_low", "audio-es", 800.0),
-    ] {
+        ("audio-es_he", "audio-es", 800.0),
+    ];
+    let has_he = text.contains("AUDIO=\"he\"");
+    for (name, base, pitch) in made.into_iter().filter(|it| has_he || !it.0.ends_with("_he")) {
         let followed = report.rendition(name)?;
         let (heard, own) = (Beeps::of(followed).await?, Beeps::of(report.rendition(base)?).await?);
         let off = heard.off(&own).with_context(|| format!("{name}: {heard:?}"))?;
@@ -107,13 +110,14 @@ async fn every_sound_has_its_rungs_beside_every_picture_and_all_are_heard_at_one
         |name: &str| all.iter().find(|it| it["name"] == name).and_then(|it| it["average_bps"].as_u64());
     let (low, opus) = (rate("audio_low").context("no rate")?, rate("audio_opus").context("no rate")?);
     assert!(low < 60_000 && opus < 100_000, "{low} {opus}");
+    assert_eq!(text.matches("#EXT-X-STREAM-INF").count(), if has_he { 6 } else { 4 }, "{text}");
     // Where no encoder makes HE-AAC it is missing, and why is said.
     let missing = now["missing"].as_array().into_iter().flatten().find(|it| it["rung"] == "he");
     match missing {
         Some(missing) => {
             assert!(missing["reason"].as_str().is_some_and(|it| it.contains("fdkaacenc")), "{now}");
         }
-        None => assert!(text.contains("AUDIO=\"he\"") && text.contains("mp4a.40.5"), "{text}"),
+        None => assert!(has_he && text.contains("mp4a.40.5"), "{text}"),
     }
     Ok(())
 }

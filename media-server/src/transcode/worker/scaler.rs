@@ -4,6 +4,8 @@
 //! by default. `videoscale` is bilinear over two lines at its cheapest, and takes more of a core for it than this for the
 //! better picture; its own bicubic takes three times as much (`docs/decisions/0022-scaler.md`).
 
+mod turn;
+
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +20,7 @@ use pic_scale::{
 };
 
 use crate::transcode::plan::PROCESSORS;
+use turn::turn;
 
 /// Luma, and the two of chroma.
 const PLANES: u32 = 3;
@@ -39,9 +42,14 @@ pub(super) struct Element {
     sizes: Mutex<Option<Sizes>>,
 }
 
-/// What to do with a plane of one size.
+/// What to do with a plane of one size: lines are made fewer, and then, as columns, shorter. Tables for both are made once.
 struct Plane {
-    plan: Arc<Resampling<u8, 1>>,
+    from: Size,
+    to: Size,
+    fewer: Arc<Resampling<u8, 1>>,
+    shorter: Arc<Resampling<u8, 1>>,
+    upright: Vec<u8>,
+    turned: Vec<u8>,
     scratch: Vec<u8>,
 }
 
@@ -50,13 +58,6 @@ struct Sizes {
     whole: [Plane; 2],
     /// With each field by itself, where the lines of two are mixed.
     fields: Option<[Plane; 2]>,
-}
-
-/// Every `step`-th of a plane's lines, from its first on.
-#[derive(Clone, Copy)]
-struct Lines {
-    stride: usize,
-    step: usize,
 }
 
 type Size = (usize, usize);
@@ -69,35 +70,47 @@ fn chroma((width, height): Size) -> Size {
 impl Plane {
     fn new(from: Size, to: Size) -> Result<Self, PicScaleError> {
         let size = |(width, height)| ImageSize::new(width, height);
-        let plan =
-            Scaler::new(ResamplingFunction::CatmullRom).plan_planar_resampling(size(from), size(to))?;
-        Ok(Self { scratch: plan.alloc_scratch(), plan })
+        let scaler = Scaler::new(ResamplingFunction::CatmullRom);
+        let fewer = scaler.plan_planar_resampling(size(from), size((from.0, to.1)))?;
+        let shorter = scaler.plan_planar_resampling(size((to.1, from.0)), size((to.1, to.0)))?;
+        let scratch = vec![0; fewer.scratch_size().max(shorter.scratch_size())];
+        let plane = || vec![0; from.0.max(to.0) * to.1];
+        Ok(Self { from, to, fewer, shorter, upright: plane(), turned: plane(), scratch })
     }
 
     fn pair(from: Size, to: Size) -> Result<[Self; 2], PicScaleError> {
         Ok([Self::new(from, to)?, Self::new(chroma(from), chroma(to))?])
     }
 
-    fn scale(&mut self, from: (&[u8], Lines), to: (&mut [u8], Lines)) -> Result<(), PicScaleError> {
-        let (source, target) = (self.plan.source_size(), self.plan.target_size());
-        let from = ImageStore::<u8, 1> {
-            buffer: Cow::Borrowed(from.0),
-            channels: 1,
-            width: source.width,
-            height: source.height,
-            stride: from.1.stride * from.1.step,
-            bit_depth: 8,
-        };
-        let mut to = ImageStoreMut::<u8, 1> {
-            buffer: BufferStore::Borrowed(to.0),
-            channels: 1,
-            width: target.width,
-            height: target.height,
-            stride: to.1.stride * to.1.step,
-            bit_depth: 8,
-        };
-        self.plan.resample_with_scratch(&from, &mut to, &mut self.scratch)
+    fn scale(&mut self, from: (&[u8], usize), to: (&mut [u8], usize)) -> Result<(), PicScaleError> {
+        let (width, height) = self.to;
+        let source = pixels(from, self.from);
+        if self.from.0 == width {
+            return self.fewer.resample_with_scratch(
+                &source,
+                &mut pixels_mut(to, self.to),
+                &mut self.scratch,
+            );
+        }
+        let fewer = (self.from.0, height);
+        let mut upright = pixels_mut((&mut self.upright, fewer.0), fewer);
+        self.fewer.resample_with_scratch(&source, &mut upright, &mut self.scratch)?;
+        turn(&self.upright, self.from.0, &mut self.turned, height, fewer);
+        let turned = pixels((&self.turned, height), (height, self.from.0));
+        let mut shorter = pixels_mut((&mut self.upright, height), (height, width));
+        self.shorter.resample_with_scratch(&turned, &mut shorter, &mut self.scratch)?;
+        turn(&self.upright, height, to.0, to.1, (height, width));
+        Ok(())
     }
+}
+
+/// Lines that begin so many samples apart.
+fn pixels((buffer, stride): (&[u8], usize), (width, height): Size) -> ImageStore<'_, u8, 1> {
+    ImageStore { buffer: Cow::Borrowed(buffer), channels: 1, width, height, stride, bit_depth: 8 }
+}
+
+fn pixels_mut((buffer, stride): (&mut [u8], usize), (width, height): Size) -> ImageStoreMut<'_, u8, 1> {
+    ImageStoreMut { buffer: BufferStore::Borrowed(buffer), channels: 1, width, height, stride, bit_depth: 8 }
 }
 
 impl Sizes {
@@ -123,15 +136,14 @@ impl Sizes {
             let [luma, chroma]: &mut [Plane; 2] = planes;
             if index == 0 { luma } else { chroma }
         };
-        let lines = |stride, step| Lines { stride, step };
         let Some(fields) = self.fields.as_mut().filter(|_| mixed) else {
-            return of(&mut self.whole).scale((from, lines(from_stride, 1)), (to, lines(to_stride, 1)));
+            return of(&mut self.whole).scale((from, from_stride), (to, to_stride));
         };
         let plane = of(fields);
         for field in 0..2 {
             let from = from.get(field * from_stride..).unwrap_or_default();
             let to = to.get_mut(field * to_stride..).unwrap_or_default();
-            plane.scale((from, lines(from_stride, 2)), (to, lines(to_stride, 2)))?;
+            plane.scale((from, 2 * from_stride), (to, 2 * to_stride))?;
         }
         Ok(())
     }

@@ -21,8 +21,9 @@ use crate::transcode::spec::{SoundCodec, SoundMade, SoundSpec};
 fn frame(makes: SoundMade) -> (i64, i64) {
     match makes {
         SoundMade::AacLc => (1024, 1024),
-        // Fraunhofer's encoder gives the first frame the time of the first sample.
-        SoundMade::HeAac => (2048, 0),
+        // Fraunhofer's encoder gives the first frame the time of the first sample, and says this of itself, at every rate: two
+        // frames, and what a decoder takes to make the upper half of the spectrum (962 samples).
+        SoundMade::HeAac => (2048, 5058),
         // 20 ms.
         SoundMade::Opus => (960, 0),
     }
