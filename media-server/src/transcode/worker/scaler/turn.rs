@@ -1,9 +1,11 @@
 //! A plane's lines as columns, so that what is fast over many lines is fast along them.
 
+use wide::u8x16;
+
 /// Samples that are turned at a time: as many as a register holds of one line.
-const BLOCK: usize = 8;
+const BLOCK: usize = 16;
 /// Blocks that are turned one after the other, so that all lines of both planes that they touch stay near.
-const TILE: usize = 8 * BLOCK;
+const TILE: usize = 4 * BLOCK;
 
 /// Writes `height` lines of `width` samples as the columns of `to`; how far apart lines begin stands behind each plane.
 pub(super) fn turn(
@@ -29,33 +31,33 @@ pub(super) fn turn(
     }
 }
 
-/// Eight lines of eight. False where they are not all there.
+/// Sixteen lines of sixteen. False where they are not all there.
 fn block(from: &[u8], from_stride: usize, to: &mut [u8], to_stride: usize) -> bool {
-    let mut lines = [0_u64; BLOCK];
-    for (line, bytes) in lines.iter_mut().zip(from.chunks(from_stride.max(1))) {
-        let Some(bytes) = bytes.first_chunk() else { return false };
-        *line = u64::from_le_bytes(*bytes);
+    let mut lines = [u8x16::ZERO; BLOCK];
+    for (at, line) in lines.iter_mut().enumerate() {
+        let Some(bytes) = from.get(at * from_stride..).and_then(<[u8]>::first_chunk) else { return false };
+        *line = u8x16::new(*bytes);
     }
-    // Quarters of the block change places, then those of each quarter, and so on.
-    swap::<4>(&mut lines, 0x0000_0000_FFFF_FFFF);
-    swap::<2>(&mut lines, 0x0000_FFFF_0000_FFFF);
-    swap::<1>(&mut lines, 0x00FF_00FF_00FF_00FF);
-    for (line, bytes) in lines.iter().zip(to.chunks_mut(to_stride.max(1))) {
-        let Some(bytes) = bytes.first_chunk_mut() else { return false };
-        *bytes = line.to_le_bytes();
+    // A shuffle of cards: after four of them each sample is where its line's number and its own have changed places.
+    let columns = shuffle(shuffle(shuffle(shuffle(lines))));
+    for (at, column) in columns.iter().enumerate() {
+        let Some(bytes) = to.get_mut(at * to_stride..).and_then(<[u8]>::first_chunk_mut) else {
+            return false;
+        };
+        *bytes = column.to_array();
     }
     true
 }
 
-/// What is right in a line with what is left in the one `FAR` below it.
+/// Samples of the upper half of the lines in turn with those of the lower half.
 #[inline(always)]
-fn swap<const FAR: usize>(lines: &mut [u64; BLOCK], left: u64) {
-    let shift = 8 * FAR;
-    for upper in (0..BLOCK).filter(|line| line & FAR == 0) {
-        let (above, below) = (lines[upper], lines[upper + FAR]);
-        lines[upper] = (above & left) | ((below & left) << shift);
-        lines[upper + FAR] = ((above >> shift) & left) | (below & !left);
+fn shuffle(lines: [u8x16; BLOCK]) -> [u8x16; BLOCK] {
+    let (upper, lower) = lines.split_at(BLOCK / 2);
+    let mut shuffled = [u8x16::ZERO; BLOCK];
+    for ((pair, upper), lower) in shuffled.chunks_exact_mut(2).zip(upper).zip(lower) {
+        pair.copy_from_slice(&[u8x16::unpack_low(*upper, *lower), u8x16::unpack_high(*upper, *lower)]);
     }
+    shuffled
 }
 
 /// What is left at the edges, sample by sample.
