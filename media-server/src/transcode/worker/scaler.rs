@@ -116,7 +116,7 @@ fn pixels_mut((buffer, stride): (&mut [u8], usize), (width, height): Size) -> Im
 impl Sizes {
     fn new(from: Size, to: Size, interlaced: bool) -> Result<Self, PicScaleError> {
         // As everywhere: fields of pictures that have as many lines of chroma in the one as in the other.
-        let has_fields = interlaced && from.1 % 4 == 0 && to.1 % 4 == 0;
+        let has_fields = interlaced && from.1.is_multiple_of(4) && to.1.is_multiple_of(4);
         let field = |(width, height)| (width, height / 2);
         Ok(Self {
             whole: Plane::pair(from, to)?,
