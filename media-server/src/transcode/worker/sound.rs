@@ -24,8 +24,8 @@ fn frame(makes: SoundMade) -> (i64, i64) {
         // Fraunhofer's encoder gives the first frame the time of the first sample, and says this of itself, at every rate: two
         // frames, and what a decoder takes to make the upper half of the spectrum (962 samples).
         SoundMade::HeAac => (2048, 5058),
-        // 20 ms, and how far libopus looks ahead.
-        SoundMade::Opus => (960, 312),
+        // 20 ms.
+        SoundMade::Opus => (960, 0),
     }
 }
 
