@@ -2,7 +2,7 @@
 //!
 //! Bicubic (Catmull-Rom), its kernel as wide as the ratio asks for, so that a small rung does not alias: what `ffmpeg` does
 //! by default. `videoscale` is bilinear over two lines at its cheapest, and takes more of a core for it than this for the
-//! better picture; its own bicubic takes three times as much (`docs/decisions/0022-scaler.md`).
+//! better picture; its own bicubic takes two to three times as much (`docs/decisions/0022-scaler.md`).
 
 mod turn;
 
