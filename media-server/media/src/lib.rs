@@ -29,6 +29,7 @@ pub mod rtp_clock;
 pub mod segmenter;
 pub mod silence;
 pub mod splice;
+pub mod storyboard;
 pub mod time;
 pub mod timeline;
 pub mod unit;

@@ -256,6 +256,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     ),
     ("thumbnails", "height", "Lines of such a picture, at most.", LIVE),
     (
+        "thumbnails",
+        "storyboard_ms",
+        "How far back the small pictures go that are kept of them (`/live/STREAM/storyboard.vtt`), 2160 pictures at most; `0` for none.",
+        LIVE,
+    ),
+    (
         "transcode",
         "preset",
         "x264's speed preset, `ultrafast` to `veryslow`; other encoders are told what comes near it.",

@@ -266,11 +266,13 @@ pub struct Thumbnails {
     pub interval_ms: u64,
     /// Lines of a picture, at most.
     pub height: u32,
+    /// How far back the storyboard goes, in milliseconds; 0 for none.
+    pub storyboard_ms: u64,
 }
 
 impl Default for Thumbnails {
     fn default() -> Self {
-        Self { interval_ms: 10_000, height: 360 }
+        Self { interval_ms: 10_000, height: 360, storyboard_ms: 600_000 }
     }
 }
 

@@ -12,6 +12,9 @@ use super::ladder_rules::{PRESETS, ladder};
 use super::types::{Config, Mode};
 use super::webrtc::{advertised, is_ice_server};
 
+/// Pictures of a storyboard: six hours of one each ten seconds.
+const MOST_TILES: u64 = 2160;
+
 pub(super) type Problems = Vec<(String, String)>;
 
 /// Every problem as (key, what is wrong and what would be right).
@@ -121,6 +124,11 @@ fn limits(config: &Config, problems: &mut Problems) {
         within(problems, "thumbnails.interval_ms", thumbnails.interval_ms, 1000, 3_600_000);
     }
     within(problems, "thumbnails.height", thumbnails.height.into(), 64, 2160);
+    let most = thumbnails.interval_ms.saturating_mul(MOST_TILES);
+    if thumbnails.interval_ms != 0 && thumbnails.storyboard_ms > most {
+        let hint = format!("is at most {most} with this interval_ms: {MOST_TILES} pictures");
+        say(problems, "thumbnails.storyboard_ms", hint);
+    }
     within(problems, "recorder.seconds", config.recorder.seconds, 0, 600);
     within(problems, "recorder.max_bytes", config.recorder.max_bytes as u64, 1 << 20, 1 << 30);
     within(problems, "recorder.storm", config.recorder.storm, 0, 1_000_000);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use media::{Format, ladder};
+use media::storyboard::{Storyboard, tile_size};
+use media::{Format, Span, ladder};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,9 +14,9 @@ use super::{settings, until};
 use crate::admission::{EventData, Outbox, ThumbnailData};
 use crate::config::Config;
 use crate::ingest::Desk;
-use crate::live::{Directory, Phase, Snapshot};
+use crate::live::{Directory, Phase, Snapshot, Text, WALL_ZERO_MS};
 use crate::serve::{Poster, Posters};
-use crate::transcode::{PosterSpec, Workers, make_poster};
+use crate::transcode::{Made, PosterSpec, SheetSpec, Workers, make_poster};
 
 /// Between two looks at which streams want one.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,6 +28,8 @@ pub(super) struct Wish {
     pub(super) interval: Duration,
     /// Lines, at most.
     pub(super) height: u32,
+    /// How far back the storyboard goes; zero for none.
+    pub(super) storyboard: Duration,
 }
 
 /// Where they are, and what is wished of them. They are made in `tasks` until `stop`.
@@ -88,12 +91,22 @@ async fn make(snapshot: &Snapshot, workers: &Workers, wish: Wish, posters: &Post
     };
     let (width, height) = ladder::fit(&video, wish.height);
     let stream = &snapshot.name;
-    let spec = PosterSpec { video, width, height };
-    match make_poster(workers, spec, keyframe).await {
-        Ok(jpeg) => {
-            let tag = format!("{:016x}", rand::random::<u64>());
+    let (mut storyboard, tile) = (storyboard(snapshot, wish, posters), tile_size((width, height)));
+    let (at, known) = (keyframe.pts, storyboard.beside(tile));
+    // A keyframe that is still the newest is there already.
+    let adds = !wish.storyboard.is_zero() && storyboard.newest().is_none_or(|newest| newest < at);
+    let known = if adds { known } else { &[] };
+    let sheet = adds.then_some(SheetSpec { tile, known: known.len() });
+    let spec = PosterSpec { video, width, height, sheet };
+    match make_poster(workers, spec, keyframe, known).await {
+        Ok(Made { jpeg, sheet }) => {
+            if let Some(sheet) = sheet {
+                storyboard.add(at, tile, sheet, span(wish.storyboard));
+            }
+            let vtt = (!storyboard.is_empty()).then(|| storyboard.vtt(WALL_ZERO_MS, span(wish.interval)));
+            let (vtt, tag) = (vtt.map(Text::new), format!("{:016x}", rand::random::<u64>()));
             let (made, max_age) = (Instant::now(), wish.interval / 2);
-            posters.put(stream, Poster { jpeg, width, height, made, max_age, tag });
+            posters.put(stream, Poster { jpeg, width, height, made, max_age, tag, storyboard, vtt });
             true
         }
         Err(error) => {
@@ -101,6 +114,17 @@ async fn make(snapshot: &Snapshot, workers: &Workers, wish: Wish, posters: &Post
             false
         }
     }
+}
+
+/// What there is of this run, or an empty one.
+fn storyboard(snapshot: &Snapshot, wish: Wish, posters: &Posters) -> Storyboard {
+    let known = posters.get(&snapshot.name).map(|poster| poster.storyboard.clone());
+    let known = known.filter(|board| board.is_of(&snapshot.epoch) && !wish.storyboard.is_zero());
+    known.unwrap_or_else(|| Storyboard::new(&snapshot.epoch))
+}
+
+fn span(time: Duration) -> Span {
+    Span::from_millis(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
 
 async fn tell(snapshot: &Snapshot, posters: &Posters, outbox: &Outbox) {

@@ -85,7 +85,12 @@ pub(super) fn rules(config: &Config) -> Rules {
 /// Pictures of streams.
 pub(super) fn thumbnails(config: &Config) -> posters::Wish {
     let wish = &config.thumbnails;
-    posters::Wish { interval: Duration::from_millis(wish.interval_ms), height: wish.height }
+    let (interval, storyboard) = (wish.interval_ms, wish.storyboard_ms);
+    posters::Wish {
+        interval: Duration::from_millis(interval),
+        height: wish.height,
+        storyboard: Duration::from_millis(storyboard),
+    }
 }
 
 /// What WebRTC clients are told of where to send. What does not parse was refused with the file.

@@ -48,6 +48,7 @@ pub use link::{Link, LinkState};
 pub use publisher::{Expect, Inlet, PublishSpec, Publisher, Role, Track};
 pub use push_state::{PushPhase, PushState};
 pub use rendition::{Offer, Rendition, Text, View, gzip};
+pub use run::WALL_ZERO_MS;
 pub use rung::{RungEvent, RungFactory, RungRequest, RungSink, Rungs, WorkerStatus};
 pub use slate::{Slate, SlateCell, SlateFactory, SlateRequest};
 pub use snapshot::{Counters, Phase, SessionInfo, Snapshot};

@@ -25,7 +25,7 @@ const WAITING: usize = 512;
 const MOST_KEPT: usize = 900;
 const MOST_KEPT_BYTES: usize = 16 << 20;
 
-/// A playlist's text, plain and compressed.
+/// A playlist's or another file's text, plain and compressed.
 #[derive(Debug)]
 pub struct Text {
     /// UTF-8.

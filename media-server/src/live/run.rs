@@ -28,7 +28,8 @@ use crate::metrics::{Metrics, RungTally};
 /// Every stream's time is UTC since 2026-01-01T00:00:00Z: `tfdt` and EXT-X-PROGRAM-DATE-TIME say the same, and a stream
 /// that comes back after a restart of the daemon, or on another machine, goes on where players expect it. Unix seconds.
 const ZERO: u64 = 1_767_225_600;
-pub(super) const WALL_ZERO_MS: i64 = 1_767_225_600_000;
+/// The same in milliseconds.
+pub const WALL_ZERO_MS: i64 = 1_767_225_600_000;
 /// A stream's first media sequence number is the time at which it begins, in half seconds since [`ZERO`]: segments last
 /// longer than that, so numbers go on over a restart without anything having been written. Players keep them in 32
 /// signed bits, which lasts until 2060.

@@ -17,7 +17,7 @@ use super::poster::Posters;
 use crate::live::{Directory, Offer, Phase, Rendition, Snapshot, StreamHandle, View, gzip};
 use crate::metrics::Metrics;
 use crate::web::body::Body;
-use crate::web::respond::{self, cache, problem};
+use crate::web::respond::{self, MPEGURL, cache, problem};
 
 /// How long a request for the multivariant playlist waits for a stream that has just begun.
 const FIRST_PLAYLIST_WAIT: Duration = Duration::from_secs(5);
@@ -58,9 +58,9 @@ impl Hls {
                 respond::ok(page, "text/html; charset=utf-8", HeaderValue::from_static(cache::LIVE)),
             );
         }
-        // Who looks at its picture does not want a stream to be fetched.
-        if rest == "thumb.jpg" {
-            return ("thumbnail", self.posters.answer(stream, headers));
+        // Who looks at its pictures does not want a stream to be fetched.
+        if let Some(answer) = self.posters.answer(stream, rest, headers) {
+            return ("thumbnail", answer);
         }
         let handle = match self.wanted(stream).await {
             Ok(Some(handle)) => handle,
@@ -116,7 +116,7 @@ impl Hls {
         let text = multivariant(&snapshot);
         let cache = HeaderValue::from_static(cache::LIVE);
         let bytes = bytes::Bytes::from(text);
-        respond::playlist(headers, || bytes.clone(), || gzip(&bytes), cache)
+        respond::text(headers, MPEGURL, || bytes.clone(), || gzip(&bytes), cache)
     }
 
     async fn media(
@@ -158,7 +158,7 @@ impl Hls {
             rule = HeaderValue::from_str(&format!("public, max-age={age}")).unwrap_or(rule);
         }
         let text = view.text(directives.skip, || reports(snapshot, rendition));
-        respond::playlist(headers, || text.plain.clone(), || text.gzip(), rule)
+        respond::text(headers, MPEGURL, || text.plain.clone(), || text.gzip(), rule)
     }
 
     /// A list with something in it. A rung that is not made for want of viewers is made now; players take a list without a

@@ -1,4 +1,4 @@
-//! `/live/STREAM/thumb.jpg`: the newest picture of each stream.
+//! `/live/STREAM/thumb.jpg`, the newest picture of each stream, and its storyboard: `storyboard.vtt` and the sheets that it names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use media::storyboard::Storyboard;
 
+use crate::live::Text;
 use crate::web::body::Body;
 use crate::web::respond::{self, problem};
 
@@ -27,6 +29,10 @@ pub struct Poster {
     pub max_age: Duration,
     /// Unlike any other picture's: its entity tag.
     pub tag: String,
+    /// The pictures until now.
+    pub storyboard: Storyboard,
+    /// Its file; None where there is none.
+    pub vtt: Option<Text>,
 }
 
 /// All of them. Clones share them.
@@ -60,18 +66,55 @@ impl Posters {
         });
     }
 
-    /// Answers `GET` or `HEAD`. It may be kept for as long as it is new.
-    pub(super) fn answer(&self, stream: &str, headers: &HeaderMap) -> Response<Body> {
-        let Some(poster) = self.get(stream) else {
-            let detail = "there is no picture of this stream, or not yet";
-            return problem(StatusCode::NOT_FOUND, "not-found", detail);
-        };
-        let body = Body::from(poster.jpeg.clone());
-        let mut response = respond::object(headers, &poster.tag, "image/jpeg", body);
-        let rule = format!("public, max-age={}", poster.max_age.as_secs().max(1));
-        if let Ok(rule) = HeaderValue::from_str(&rule) {
-            response.headers_mut().insert(CACHE_CONTROL, rule);
+    /// Answers `GET` or `HEAD` of a stream's `thumb.jpg`, `storyboard.vtt` or sheet; None: `name` is none of these.
+    pub(super) fn answer(&self, stream: &str, name: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+        if !name.starts_with("storyboard") && name != "thumb.jpg" {
+            return None;
         }
+        let Some(poster) = self.get(stream) else {
+            return Some(missing("there is no picture of this stream, or not yet"));
+        };
+        Some(match name {
+            "thumb.jpg" => poster.answer(headers),
+            "storyboard.vtt" => poster.file(headers),
+            sheet => match poster.storyboard.sheet(sheet) {
+                Some((jpeg, tag)) => respond::object(headers, &tag, JPEG, jpeg.into()),
+                None => missing(
+                    "no such sheet, or it has left the window: storyboard.vtt names those that are there",
+                ),
+            },
+        })
+    }
+}
+
+const JPEG: &str = "image/jpeg";
+
+impl Poster {
+    /// It may be kept for as long as it is new.
+    fn answer(&self, headers: &HeaderMap) -> Response<Body> {
+        let mut response = respond::object(headers, &self.tag, JPEG, self.jpeg.clone().into());
+        response.headers_mut().insert(CACHE_CONTROL, self.rule());
         response
     }
+
+    fn file(&self, headers: &HeaderMap) -> Response<Body> {
+        match &self.vtt {
+            Some(vtt) => {
+                let (plain, gzip) = (|| vtt.plain.clone(), || vtt.gzip());
+                respond::text(headers, "text/vtt; charset=utf-8", plain, gzip, self.rule())
+            }
+            None => missing(
+                "there is no storyboard of this stream: [thumbnails] storyboard_ms says how long one is",
+            ),
+        }
+    }
+
+    fn rule(&self) -> HeaderValue {
+        let rule = format!("public, max-age={}", self.max_age.as_secs().max(1));
+        HeaderValue::from_str(&rule).unwrap_or_else(|_| HeaderValue::from_static(respond::cache::LIVE))
+    }
+}
+
+fn missing(detail: &str) -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "not-found", detail)
 }

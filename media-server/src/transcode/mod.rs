@@ -31,13 +31,13 @@ pub use backend::{BACKENDS, Backend, Coding, Family};
 pub use journal::Overrun;
 pub use one_off::OneOffError;
 pub use placement::{Device, Elements, Load, Place, Placement, Wish};
-pub use poster::make_poster;
+pub use poster::{Made, make_poster};
 pub use remux::remux_main;
 pub use slate::make_slate;
 pub use sound::{Hearer, encode_sound};
 pub use spec::{
-    InvalidSpec, Limits, PRESETS, PosterSpec, RungSpec, SlateSpec, SoundCodec, SoundMade, SoundSpec,
-    TranscodeSpec, X264,
+    InvalidSpec, Limits, PRESETS, PosterSpec, RungSpec, SheetSpec, SlateSpec, SoundCodec, SoundMade,
+    SoundSpec, TranscodeSpec, X264,
 };
 pub use supervisor::{Stats, Transcoder, start};
 pub use survey::{Part, Row, Run, Seen, Survey, has_devices, installed, survey};

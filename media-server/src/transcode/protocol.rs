@@ -90,7 +90,8 @@ pub(super) enum ToWorker {
     File(Bytes),
     /// First message of a third job: sound to be encoded as AAC. Its frames follow as source units.
     Sound(Box<SoundSpec>),
-    /// First message of a fourth job: a JPEG of a keyframe, which follows as a source unit.
+    /// First message of a fourth job: a JPEG of a keyframe, which follows as a source unit. With a storyboard the known tiles follow
+    /// as files.
     Poster(Box<PosterSpec>),
 }
 
@@ -103,7 +104,7 @@ pub(super) enum FromWorker {
     Format { rung: u8, width: u32, height: u32, frame_rate: Option<(u32, u32)>, config: Bytes },
     /// A sound's AudioSpecificConfig. A slate's units of it come as those of rung 1.
     Sound { config: Bytes },
-    /// One encoded unit.
+    /// One encoded unit. Of a picture: the JPEG, then, with a storyboard, the raw tile and the sheet.
     Unit { rung: u8, unit: AccessUnit },
     /// Source units that have reached the decoder so far.
     Progress { consumed: u64 },

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::VideoFormat;
 use media::ladder::{self, Tuning};
+use media::storyboard::TILES;
 use serde::{Deserialize, Serialize};
 
 use super::backend::{Backend, Coding};
@@ -125,13 +126,27 @@ pub struct PosterSpec {
     pub width: u32,
     /// Pixels, even.
     pub height: u32,
+    /// A sheet of the storyboard is made as well.
+    pub sheet: Option<SheetSpec>,
+}
+
+/// Small pictures side by side: those that are known, which follow as raw bytes, and behind them the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SheetSpec {
+    /// Pixels of one, the width a multiple of eight.
+    pub tile: (u32, u32),
+    /// How many are known.
+    pub known: usize,
 }
 
 impl PosterSpec {
     /// Checks what GStreamer's setters would otherwise panic on.
     pub fn validate(&self) -> Result<(), InvalidSpec> {
-        let (width, height) = (self.width, self.height);
-        RungSpec::new("thumbnail", (width, height), 1_000_000).validate()
+        let named = |name, size| RungSpec::new(name, size, 1_000_000).validate();
+        named("thumbnail", (self.width, self.height))?;
+        let Some(SheetSpec { tile: (width, height), known }) = self.sheet else { return Ok(()) };
+        named("storyboard", (width, height))?;
+        if width.is_multiple_of(8) && known < TILES { Ok(()) } else { Err(InvalidSpec::Sheet) }
     }
 }
 
@@ -284,6 +299,9 @@ pub enum InvalidSpec {
     /// A buffer, B-frames or lookahead out of x264's range.
     #[error("rung {0}: the buffer must be 1 ms to 10 s, B-frames 16 and lookahead 250 frames at most")]
     Delay(String),
+    /// A sheet that has no room for another picture, or pictures whose rows would have padding.
+    #[error("a sheet has {TILES} pictures at most, each a multiple of 8 pixels wide")]
+    Sheet,
     /// Sound that AAC does not have.
     #[error("sound must have 8000 to 96000 samples a second and 1 to 8 channels")]
     Sound,

@@ -73,16 +73,17 @@ pub(crate) fn ok(body: Body, content_type: &'static str, cache: HeaderValue) -> 
     response
 }
 
-/// A playlist, compressed where the client takes gzip.
-pub(crate) fn playlist(
+/// A playlist or another text, compressed where the client takes gzip.
+pub(crate) fn text(
     request: &HeaderMap,
+    content_type: &'static str,
     plain: impl FnOnce() -> Bytes,
     gzip: impl FnOnce() -> Bytes,
     cache: HeaderValue,
 ) -> Response<Body> {
     let zipped = accepts_gzip(request);
     let body = if zipped { gzip() } else { plain() };
-    let mut response = ok(body.into(), MPEGURL, cache);
+    let mut response = ok(body.into(), content_type, cache);
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     if zipped {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 const DAY: i64 = 86_400_000;
 
 /// Appends `unix_ms` as `2026-11-20T20:00:00.000Z`.
-pub(super) fn append_date(out: &mut String, unix_ms: i64) {
+pub(crate) fn append_date(out: &mut String, unix_ms: i64) {
     let (year, month, day) = civil(unix_ms.div_euclid(DAY));
     let ms = unix_ms.rem_euclid(DAY);
     let (hour, minute, second, milli) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000);

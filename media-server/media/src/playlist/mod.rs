@@ -14,6 +14,7 @@ pub use media::{MediaPlaylist, Report, Wait};
 pub use multivariant::{AudioRendition, Variant, multivariant};
 pub use object::{Init, Object, Part, Segment};
 
+pub(crate) use date::append_date;
 pub(crate) use media::Running;
 pub(crate) use object::{SegmentHead, part_name};
 pub(crate) use render::Constants;

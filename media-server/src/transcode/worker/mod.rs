@@ -12,6 +12,7 @@ mod plugins;
 mod poster;
 mod rung;
 mod scaler;
+mod sheet;
 mod slate;
 mod socket;
 mod sound;
