@@ -44,11 +44,15 @@ impl Beeps {
         }
         file.flush()?;
         let path = file.path().to_str().context("no path")?;
+        // Of the first frame as it is decoded: a decoder of Opus leaves out its first samples (pre-skip), which the first packet's
+        // time and the stream's begin count.
         let probe = tokio::process::Command::new("ffprobe")
-            .args(["-v", "error", "-show_entries", "stream=start_time", "-of", "csv=p=0", path])
+            .args(["-v", "error", "-select_streams", "a", "-read_intervals", "%+#1"])
+            .args(["-show_entries", "frame=pts_time", "-of", "csv=p=0", path])
             .output()
             .await?;
-        let begins = String::from_utf8_lossy(&probe.stdout).trim().trim_end_matches(',').to_owned();
+        let frames = String::from_utf8_lossy(&probe.stdout).into_owned();
+        let begins = frames.lines().next().unwrap_or_default().trim().trim_end_matches(',').to_owned();
         let begins: f64 = begins.parse().with_context(|| format!("{}: {begins:?}", rendition.name))?;
         let pcm = run(["-i", path, "-ac", "1", "-ar", "48000", "-f", "f32le"], "-".as_ref()).await?;
         let samples = pcm.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));

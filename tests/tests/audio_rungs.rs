@@ -1,6 +1,6 @@
 //! Rungs of sound: each of a stream's sounds in other codecs and with fewer bits, at the same moments as the sound itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,7 +21,7 @@ use weir_tests::{
 
 const SOON: Duration = Duration::from_secs(15);
 /// How far a rung's sound may be from the sound that it is made of, seconds.
-const OFF: f64 = 0.010;
+const OFF: f64 = 0.005;
 /// The same where an encoder begins anew in between: it has heard little of what was before.
 const AGAIN: f64 = 0.030;
 /// Sound without a frame for longer is a hole.
@@ -231,5 +231,50 @@ async fn a_viewer_by_hls_js_plays_on_from_one_rung_of_the_sound_to_another() -> 
         assert!(seen.errors.iter().all(|error| !error.starts_with("fatal")), "{wanted}: {seen:?}");
         assert!(seen.played > 1.0, "{wanted}: {seen:?}");
     }
+    publisher.must_run()
+}
+
+/// hls.js goes to another sound of the same codec; one of another codec it takes at a start alone, which is what our pages then do.
+#[tokio::test(flavor = "multi_thread")]
+async fn rungs_whose_workers_always_die_are_given_up_and_their_listeners_go_on() -> Result<()> {
+    let low = "{ name = \"low\", bitrate = \"32k\" }";
+    let rung = "{ name = \"90p\", height = 90, video_bitrate = \"100k\" }";
+    let world = plan(rung, &[OPUS, low])?.start().await?;
+    let mut publisher =
+        sounds::by_srt(&world.media.srt, &[Sent(500, "eng", &["aac", "-ac", "2"])], "doomed")?;
+    world.media.playlist("doomed", SOON).await?;
+    let player = Player::open(&world.media.http, "doomed", json!({})).await?;
+    let level = "window.__hls.levels.findIndex((it) => it.audioGroups?.includes('low'))";
+    let level = player.browser.value(level).await?;
+    player.load(level.as_u64().with_context(|| format!("no level with the low one: {level}"))?).await?;
+    let group = "window.__hls.audioTracks[window.__hls.audioTrack]?.groupId";
+    player.browser.until(&format!("{group} === 'low'"), SOON).await?;
+    player.browser.run("window.__player.rung = null;", Vec::new()).await?;
+    let (daemon, pictures) =
+        (world.media.program.pid().context("ended")?, world.media.worker("doomed").await?.context("none")?);
+    let of_sound = || -> Result<Vec<u32>> {
+        Ok(proc::children(daemon)?.into_iter().filter(|pid| *pid != pictures && proc::runs(*pid)).collect())
+    };
+    let began = Instant::now();
+    let missing = wait::until("both to be given up", 2 * SOON, || async {
+        for worker in of_sound()? {
+            // It may be gone by itself.
+            kill_process(Pid::from_raw(i32::try_from(worker)?).context("a process id")?, Signal::KILL).ok();
+        }
+        let missing = stream(&world).await?["missing"].clone();
+        Ok((missing.as_array().is_some_and(|it| it.len() == 2)).then_some(missing))
+    })
+    .await?;
+    println!("given up after {:?}: {missing}", began.elapsed());
+    wait::until("no other to be tried", SOON, || async { Ok(of_sound()?.is_empty().then_some(())) }).await?;
+    let list = world.client.get(&world.media.hls("doomed")).await?.text();
+    assert!(!list.contains("opus") && !list.contains("audio_low"), "{list}");
+    player.browser.until(&format!("{group} === 'audio'"), SOON).await?;
+    player.plays(SOON).await?;
+    player.begin().await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let seen = player.seen().await?;
+    println!("{seen:?}");
+    assert!(seen.errors.iter().all(|error| !error.starts_with("fatal")) && seen.played > 4.0, "{seen:?}");
     publisher.must_run()
 }

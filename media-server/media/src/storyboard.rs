@@ -104,24 +104,21 @@ impl Storyboard {
             return;
         }
         self.zero.get_or_insert(at);
-        match self.sheets.back_mut().filter(|sheet| sheet.is_open_for(size)) {
-            Some(sheet) => {
-                let sheet = Arc::make_mut(sheet);
-                sheet.times.push(at);
-                sheet.tiles.push(tile);
-                sheet.jpeg = jpeg;
-                if sheet.times.len() == TILES {
-                    sheet.tiles = Vec::new();
-                }
+        if let Some(sheet) = self.sheets.back_mut().filter(|sheet| sheet.is_open_for(size)) {
+            let sheet = Arc::make_mut(sheet);
+            sheet.times.push(at);
+            sheet.tiles.push(tile);
+            sheet.jpeg = jpeg;
+            if sheet.times.len() == TILES {
+                sheet.tiles = Vec::new();
             }
-            None => {
-                // Of another size: nothing is added to the one before any more.
-                if let Some(last) = self.sheets.back_mut() {
-                    Arc::make_mut(last).tiles = Vec::new();
-                }
-                let (times, tiles) = (vec![at], vec![tile]);
-                self.sheets.push_back(Arc::new(Sheet { size, times, tiles, jpeg }));
+        } else {
+            // Of another size: nothing is added to the one before any more.
+            if let Some(last) = self.sheets.back_mut() {
+                Arc::make_mut(last).tiles = Vec::new();
             }
+            let (times, tiles) = (vec![at], vec![tile]);
+            self.sheets.push_back(Arc::new(Sheet { size, times, tiles, jpeg }));
         }
         while self.sheets.len() > 1
             && self.sheets.get(1).and_then(|next| next.times.first()).is_some_and(|next| *next < at - window)

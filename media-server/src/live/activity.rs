@@ -125,7 +125,7 @@ impl Run {
 
     pub(super) fn count_rungs(&self) {
         let count = |offer| self.rungs.iter().filter(|rung| rung.offer == offer).count();
-        self.tally.set(count(Offer::Shed), count(Offer::Parked));
+        self.tally.set(count(Offer::Shed), count(Offer::Parked) + self.parked_sounds());
     }
 
     /// Rungs were planned. Where they are made when somebody asks for them, they are listed at once.
@@ -158,8 +158,9 @@ impl Run {
         self.count_rungs();
     }
 
-    /// Somebody wants to see what is not made.
+    /// Somebody wants to see or hear what is not made.
     pub(super) fn woken(&mut self) -> Outcome {
+        let sounds = self.wake_sounds();
         let mut began = Vec::new();
         let late = !self.makes_any();
         for rung in &mut self.rungs {
@@ -174,7 +175,7 @@ impl Run {
             began.push(rung.plan.name.clone());
         }
         if began.is_empty() {
-            return Outcome::default();
+            return sounds;
         }
         tracing::info!(stream = %self.name, rungs = began.join(" "), "somebody watches: these rungs are made");
         self.metrics.rungs_changed("woken", began.len());
@@ -311,8 +312,11 @@ impl Run {
 
     /// Rungs that were shed, for what was listed of them.
     pub(super) fn shed_renditions(&self) -> Vec<Rendition> {
-        let shed = self.rungs.iter().filter(|rung| rung.offer == Offer::Shed);
-        shed.filter_map(|rung| rung.track.as_ref()).map(|track| track.rendition.clone()).collect()
+        let pictures = self.rungs.iter().filter_map(|rung| rung.track.as_ref());
+        let rungs_of_sounds = self.sounds.iter().flat_map(|sound| &sound.rungs);
+        let tracks = pictures.chain(rungs_of_sounds.filter_map(|rung| rung.track.as_ref()));
+        let shed = tracks.filter(|track| track.offered() == Offer::Shed);
+        shed.map(|track| track.rendition.clone()).collect()
     }
 
     /// Their names.

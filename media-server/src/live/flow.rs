@@ -165,6 +165,7 @@ impl Run {
         }
         let mut outcome = self.miss_others();
         outcome |= turned;
+        outcome |= self.park_sounds();
         let aligned = self.clock.gop().aligned;
         if aligned == self.aligned {
             return outcome;

@@ -75,8 +75,9 @@ impl Run {
         self.clock.restart();
         self.discontinuities = self.discontinuities.saturating_add(1);
         let next = self.clock.next_msn();
-        for rung in self.sounds.iter_mut().flat_map(|sound| &mut sound.rungs) {
-            if let Some(track) = &mut rung.track {
+        for sound in &mut self.sounds {
+            sound.recent = None;
+            for track in sound.rungs.iter_mut().filter_map(|rung| rung.track.as_mut()) {
                 // Some of what lies before is still on its way.
                 track.packager.discontinuity_at(next);
             }

@@ -24,6 +24,7 @@ mod shedding;
 mod slate;
 mod snapshot;
 mod sound;
+mod sound_demand;
 mod sound_rung;
 mod source;
 mod standby;

@@ -1,7 +1,6 @@
 //! One rendition as its readers see it: an immutable view, replaced at each part, with its playlist text rendered
 //! at most once a view and shared by every viewer.
 
-use std::collections::VecDeque;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -210,6 +209,13 @@ impl Track {
         Self::with(name, packager, format, declared_bitrate, passthrough, Demand::new(&Arc::default()))
     }
 
+    /// Whoever wants it while it is parked wakes the stream by this.
+    #[must_use]
+    pub(super) fn waking(mut self, stream: &Arc<Notify>) -> Self {
+        self.rendition.demand = Demand::new(stream);
+        self
+    }
+
     /// A rung that is made when somebody wants it. `format`: what it will be like. `wanted` is told of whoever wants it.
     pub(super) fn parked(
         name: &str,
@@ -269,7 +275,7 @@ impl Track {
     }
 
     /// It is made from now on: its list begins anew with the next edge, of those that are given to it.
-    pub(super) fn resume(&mut self, discontinuities: u64, edges: &VecDeque<Edge>) {
+    pub(super) fn resume<'a>(&mut self, discontinuities: u64, edges: impl IntoIterator<Item = &'a Edge>) {
         self.packager.begin_anew(discontinuities);
         for edge in edges {
             self.packager.edge(*edge);
@@ -300,6 +306,11 @@ impl Track {
     /// Whether it is made.
     pub(super) fn offered(&self) -> Offer {
         self.offer
+    }
+
+    /// A viewer who asks for it gets it: it has media, or is made then.
+    pub(super) fn is_there(&self) -> bool {
+        self.published || self.offer == Offer::Parked
     }
 
     /// Closes what is open and shows it.

@@ -292,12 +292,11 @@ impl Run {
     pub(super) fn video_renditions(&self) -> Vec<Rendition> {
         let sent = self.others.iter().map(|other| &other.track);
         let encoded: Vec<_> = sent.chain(self.rungs.iter().filter_map(|r| r.track.as_ref())).collect();
-        let offered = |track: &Track| track.published || track.offered() == Offer::Parked;
         // What the publisher sends beside it has its keyframes where the source has them: no reason to leave the source out.
         let mut made = self.rungs.iter().filter_map(|rung| rung.track.as_ref());
-        let offer_source = self.aligned || !made.any(offered);
+        let offer_source = self.aligned || !made.any(Track::is_there);
         let source = self.passthrough.as_ref().filter(|_| offer_source);
-        source.into_iter().chain(encoded).filter(|t| offered(t)).map(|t| t.rendition.clone()).collect()
+        source.into_iter().chain(encoded).filter(|t| t.is_there()).map(|t| t.rendition.clone()).collect()
     }
 
     /// A pass-through rung that is no longer offered, kept for those who watch it.

@@ -13,7 +13,7 @@ use super::flow::push;
 use super::hold::repeat;
 use super::rendition::{Rendition, Track};
 use super::run::{Outcome, Run};
-use super::sound_rung::{SoundRung, Undecided};
+use super::sound_rung::{Kept, SoundRung};
 
 /// Sounds of one publisher, and of one run.
 pub(super) const MOST: usize = MOST_FURTHER + 1;
@@ -55,7 +55,9 @@ pub(super) struct Sound {
     /// Some of it is in its rendition.
     pub(super) begun: bool,
     /// Which rungs it has is not known yet.
-    pub(super) undecided: Option<Undecided>,
+    pub(super) undecided: Option<Kept>,
+    /// What rungs begin with that nobody hears now.
+    pub(super) recent: Option<Kept>,
     pub(super) splice: AudioSplice,
     /// Frames that wait for the edges of the picture.
     pub(super) held: VecDeque<AccessUnit>,
@@ -129,8 +131,8 @@ impl Sound {
         for rung in &self.rungs {
             rung.feed(&unit);
         }
-        if let Some(undecided) = &mut self.undecided {
-            undecided.keep(&unit);
+        for kept in self.undecided.iter_mut().chain(&mut self.recent) {
+            kept.keep(&unit);
         }
         self.begun |= self.track.is_some();
         push(self.track.as_mut(), unit).outcome
@@ -302,6 +304,7 @@ impl Run {
         let name = self.sound_name(index);
         let Some(sound) = self.sounds.get_mut(index) else { return };
         sound.format = Some(format.clone());
+        sound.recent = None;
         if let Some(track) = &mut sound.track {
             track.set_format(Format::Audio(format));
         } else {

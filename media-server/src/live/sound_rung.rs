@@ -13,14 +13,14 @@ use media::{AccessUnit, AudioFormat, Format};
 use tokio::sync::mpsc;
 
 use super::flow::push;
-use super::rendition::{Rendition, Track};
+use super::rendition::{Offer, Rendition, Track};
 use super::run::{Outcome, Run};
 use super::stream::Stream;
 
 /// What encoders made and the stream has not taken yet: some seconds of several rungs.
 const WAITING: usize = 1024;
-/// Frames of a sound that are kept until it is known which rungs it has.
-const MOST_KEPT: usize = 512;
+/// Frames of a sound that are kept for rungs that begin later: as many as wait for an encoder.
+const MOST_KEPT: usize = 256;
 
 /// What an encoder of sound is asked for.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl SoundEncoders {
     }
 
     /// Starts one; its number, and where its frames go.
-    fn start(&mut self, request: SoundRungRequest) -> (u64, mpsc::Sender<AccessUnit>) {
+    pub(super) fn start(&mut self, request: SoundRungRequest) -> (u64, mpsc::Sender<AccessUnit>) {
         self.newest = self.newest.saturating_add(1);
         let outlet = SoundRungOutlet { encoder: self.newest, made: self.sender.clone() };
         (self.newest, (self.factory)(request, outlet))
@@ -117,14 +117,14 @@ impl SoundEncoders {
 
 /// One rung of one sound.
 pub(super) struct SoundRung {
-    wish: SoundWish,
+    pub(super) wish: SoundWish,
     /// How what its encoder is given is coded.
-    source: AudioFormat,
+    pub(super) source: AudioFormat,
     /// The newest encoder, and where its frames go, as long as more are to come.
-    encoder: u64,
-    frames: Option<mpsc::Sender<AccessUnit>>,
+    pub(super) encoder: u64,
+    pub(super) frames: Option<mpsc::Sender<AccessUnit>>,
     /// The encoder whose frames the track gets: the one before, until the newest has said what it makes.
-    heard: u64,
+    pub(super) heard: u64,
     /// The media sequence number that it begins with: none that was begun without it.
     first: u64,
     pub(super) track: Option<Track>,
@@ -139,9 +139,9 @@ impl SoundRung {
         }
     }
 
-    /// It has media, or never will.
+    /// It has media, or never will, or not now.
     pub(super) fn is_settled(&self) -> bool {
-        self.failed.is_some() || self.track.as_ref().is_some_and(|track| track.published)
+        self.failed.is_some() || self.track.as_ref().is_some_and(Track::is_there)
     }
 
     /// Nothing more is to come: its encoder ends.
@@ -156,13 +156,22 @@ impl SoundRung {
             track.publish();
         }
     }
+
+    /// It cannot be made any more: who hears it is sent away, to another one.
+    fn give_up(&mut self, reason: String, discontinuities: u64) {
+        self.stop();
+        self.failed = Some(reason);
+        if let Some(track) = &mut self.track {
+            track.rest(Offer::Shed, discontinuities);
+        }
+    }
 }
 
-/// Frames that wait until it is known which rungs their sound has.
+/// Frames of a sound that its rungs may have to begin with.
 #[derive(Default)]
-pub(super) struct Undecided(VecDeque<AccessUnit>);
+pub(super) struct Kept(pub(super) VecDeque<AccessUnit>);
 
-impl Undecided {
+impl Kept {
     pub(super) fn keep(&mut self, unit: &AccessUnit) {
         if self.0.len() >= MOST_KEPT {
             self.0.pop_front();
@@ -210,15 +219,21 @@ impl Run {
             if known.as_ref().is_some_and(|rung| rung.source == source) {
                 continue;
             }
-            let request =
-                SoundRungRequest { stream: name.to_string(), source: source.clone(), wish: wish.clone() };
-            let (encoder, frames) = encoders.start(request);
+            let start = |encoders: &mut SoundEncoders| {
+                let (stream, source, wish) = (name.to_string(), source.clone(), wish.clone());
+                encoders.start(SoundRungRequest { stream, source, wish })
+            };
             if let Some(rung) = known {
-                // What it has been given still comes out.
-                (rung.encoder, rung.frames, rung.source) = (encoder, Some(frames), source.clone());
-                rung.failed = None;
+                rung.source = source.clone();
+                // The next encoder of what nobody hears is told.
+                if !rung.is_parked() {
+                    // What it has been given still comes out.
+                    let (encoder, frames) = start(encoders);
+                    (rung.encoder, rung.frames, rung.failed) = (encoder, Some(frames), None);
+                }
                 continue;
             }
+            let (encoder, frames) = start(encoders);
             let rung = SoundRung {
                 wish: wish.clone(),
                 source: source.clone(),
@@ -246,6 +261,7 @@ impl Run {
         });
         let Some((index, at, first)) = found else { return Outcome::default() };
         let fresh = matches!(made, Made::Format(_)).then(|| self.packager_from(first));
+        let discontinuities = self.discontinuities;
         let Some(sound) = self.sounds.get_mut(index) else { return Outcome::default() };
         let (language, base) = (sound.language(), sound.track.as_ref().map(|it| it.rendition.name.clone()));
         let Some(rung) = sound.rungs.get_mut(at) else { return Outcome::default() };
@@ -254,12 +270,17 @@ impl Run {
             (Made::Format(format), Some(packager), Some(base)) => {
                 rung.heard = encoder;
                 let format = Format::Audio(format);
+                if let Some(track) = rung.track.as_mut().filter(|track| track.offered() == Offer::Shed) {
+                    // It was given up, and can be made of what the sound is now.
+                    track.resume(discontinuities, []);
+                }
                 match &mut rung.track {
                     Some(track) if track.rendition.format == format => return outcome,
                     Some(track) => track.set_format(format),
                     None => {
                         let name = format!("{base}_{}", rung.wish.name);
-                        let mut track = Track::new(&name, packager, format, rung.wish.bitrate, false);
+                        let track = Track::new(&name, packager, format, rung.wish.bitrate, false);
+                        let mut track = track.waking(&self.wake);
                         track.rendition.language = language;
                         rung.track = Some(track);
                     }
@@ -271,8 +292,7 @@ impl Run {
             }
             (Made::Failed(reason), ..) if rung.encoder == encoder => {
                 tracing::warn!(stream = %self.name, rung = rung.wish.name, reason, "a rung of sound cannot be made");
-                rung.failed = Some(reason);
-                rung.end();
+                rung.give_up(reason, discontinuities);
                 outcome.changed = true;
             }
             _ => {}
@@ -284,7 +304,7 @@ impl Run {
     /// The rungs of sound with media, by wish.
     pub(super) fn sound_groups(&self) -> Vec<SoundGroup> {
         let shown = |track: &Option<Track>| {
-            track.as_ref().filter(|track| track.published).map(|track| track.rendition.clone())
+            track.as_ref().filter(|track| track.is_there()).map(|track| track.rendition.clone())
         };
         let wishes = self.profile.sounds.iter();
         let groups = wishes.map(|wish| {

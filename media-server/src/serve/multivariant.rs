@@ -21,6 +21,9 @@ struct Group<'a> {
     /// A player that changes from one sound to another stays within what was announced: the most of any.
     peak: u64,
     average: u64,
+    /// What its sounds are meant to take. Not what they took so far, which is little while nobody speaks: which pictures it goes
+    /// with must not change with that.
+    meant: u64,
     codecs: Vec<String>,
 }
 
@@ -32,7 +35,8 @@ impl<'a> Group<'a> {
         let mut codecs: Vec<String> = sounds.iter().map(|sound| sound.format.codec().to_owned()).collect();
         codecs.sort();
         codecs.dedup();
-        Self { name, sounds, peak, average, codecs }
+        let meant = sounds.iter().map(meant).max().unwrap_or(0);
+        Self { name, sounds, peak, average, meant, codecs }
     }
 
     fn renditions(&self) -> impl Iterator<Item = AudioRendition> {
@@ -73,9 +77,9 @@ fn fitting<'a, 'b>(rung: &Rendition, codecs: &[String], groups: &'a [Group<'b>])
         return alike().next();
     }
     let (_, average) = rates(rung);
-    let fits = |group: &&Group<'_>| group.average.saturating_mul(SHARE) <= average;
-    let best = alike().filter(fits).max_by_key(|group| group.average);
-    best.or_else(|| alike().min_by_key(|group| group.average))
+    let fits = |group: &&Group<'_>| group.meant.saturating_mul(SHARE) <= average;
+    let best = alike().filter(fits).max_by_key(|group| group.meant);
+    best.or_else(|| alike().min_by_key(|group| group.meant))
 }
 
 fn picture(rung: &Rendition, group: Option<&Group<'_>>) -> Option<Variant> {
@@ -158,6 +162,14 @@ fn supposed(format: &VideoFormat) -> u64 {
     let (num, den) = format.frame_rate.unwrap_or((30, 1));
     let pictures = u64::from(num / den.max(1)).clamp(1, 120);
     u64::from(format.width) * u64::from(format.height) * pictures / 7
+}
+
+/// Bits a second that were asked for, or that are usual.
+fn meant(sound: &Rendition) -> u64 {
+    match (u64::from(sound.declared_bitrate), &sound.format) {
+        (0, Format::Audio(format)) => supposed_of_sound(format),
+        (declared, _) => declared,
+    }
 }
 
 /// Bits a second that live encoders commonly spend on such a sound, and seldom exceed by half.

@@ -221,7 +221,7 @@ impl Job {
         journal.delivered
     }
 
-    /// One worker after the other, until one has done it all. A rung of which nothing ever came is given up.
+    /// One worker after the other, until one has done it all. A rung of which nothing comes any more is given up.
     async fn attempts(&self) {
         let mut backoff = Backoff::default();
         let mut barren = 0_u32;
@@ -233,7 +233,7 @@ impl Job {
                 (journal.ended, journal.delivered != before)
             };
             barren = if gave { 0 } else { barren.saturating_add(1) };
-            if let (Hearer::Rung(outlet), Err(fault), None) = (&self.hearer, &ended, before)
+            if let (Hearer::Rung(outlet), Err(fault)) = (&self.hearer, &ended)
                 && !gave
                 && (barren >= BARREN || matches!(fault, Fault::Said { fatal: true, .. }))
             {
