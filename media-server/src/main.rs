@@ -48,6 +48,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a certificate to try HTTPS, HTTP/3 and RTMPS with, for this machine and further names, and say how to use it. Files that
+    /// are there are not overwritten.
+    DevCertificate {
+        /// A further name or address that it is for, as often as needed.
+        #[arg(long = "name", value_name = "NAME")]
+        names: Vec<String>,
+        /// Where `cert.pem` and `key.pem` go.
+        #[arg(long, value_name = "DIR", default_value = "data/tls")]
+        folder: PathBuf,
+    },
     /// Reads a URI (HLS, a file) and writes it as an MPEG transport stream to standard output; started by `run`.
     #[command(hide = true)]
     Remux {
@@ -83,6 +93,7 @@ fn main() -> ExitCode {
         Command::Run { config } => daemon::run(config),
         Command::CheckConfig { config } => daemon::check_config(config.as_deref()),
         Command::Replay { file, json } => daemon::replay_file(&file, json),
+        Command::DevCertificate { names, folder } => daemon::dev_certificate(&names, &folder),
         Command::Remux { uri, repeat } => transcode::remux_main(&uri, repeat),
         Command::Encoders { config, json } => daemon::encoders(config.as_deref(), json),
         Command::EncoderTrial { plugin: Some(file), .. } => transcode::plugin_main(&file),

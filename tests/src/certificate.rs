@@ -7,15 +7,21 @@ use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Trusts one certificate, for `localhost`.
+/// Trusts one certificate, for `localhost` and the loopback address.
 #[derive(Clone)]
-pub struct Trust(TlsConnector);
+pub struct Trust(ClientConfig);
 
-/// Makes a certificate for `localhost`, as `cert.pem` and `key.pem` in `folder`.
+/// Makes a certificate for `localhost` and the loopback address, as `cert.pem` and `key.pem` in `folder`.
 pub fn make(folder: &Path) -> Result<Trust> {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
-    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem())?;
-    std::fs::write(folder.join("cert.pem"), made.cert.pem())?;
+    make_for(&["localhost", "127.0.0.1"], folder, ("cert.pem", "key.pem"))
+}
+
+/// Makes a certificate for these names, in these files of `folder`.
+pub fn make_for(names: &[&str], folder: &Path, (cert, key): (&str, &str)) -> Result<Trust> {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names)?;
+    std::fs::write(folder.join(key), made.signing_key.serialize_pem())?;
+    std::fs::write(folder.join(cert), made.cert.pem())?;
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -23,22 +29,33 @@ pub fn make(folder: &Path) -> Result<Trust> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(Trust(TlsConnector::from(Arc::new(config))))
+    Ok(Trust(config))
 }
 
-/// The settings that use it: RTMPS at `listen`.
+/// The settings that use it: RTMPS at `listen`, HTTPS at a free port.
 pub fn settings(folder: &Path, listen: &str) -> String {
     let folder = folder.display();
     format!(
         "[tls]\ncert_file = \"{folder}/cert.pem\"\nkey_file = \"{folder}/key.pem\"\n\
-         [rtmp]\ntls_listen = \"{listen}\"\n"
+         [rtmp]\ntls_listen = \"{listen}\"\n[http]\ntls_listen = \"127.0.0.1:0\"\n"
     )
 }
 
 impl Trust {
     /// Connects to `address`, which must present that certificate.
     pub async fn connect(&self, address: &str) -> Result<TlsStream<TcpStream>> {
+        self.connect_as("localhost", address).await
+    }
+
+    /// The same, asking for another name.
+    pub async fn connect_as(&self, name: &str, address: &str) -> Result<TlsStream<TcpStream>> {
         let socket = TcpStream::connect(address).await?;
-        Ok(self.0.connect(ServerName::try_from("localhost")?, socket).await?)
+        let connector = TlsConnector::from(Arc::new(self.0.clone()));
+        Ok(connector.connect(ServerName::try_from(name.to_owned())?, socket).await?)
+    }
+
+    /// How a client does its handshakes that trusts it alone.
+    pub fn config(&self) -> ClientConfig {
+        self.0.clone()
     }
 }

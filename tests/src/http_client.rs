@@ -1,15 +1,21 @@
-//! A plain HTTP client for tests: one request, the whole answer, and when it came.
+//! An HTTP client for tests, of any version: one request, the whole answer, and when it came.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+
+use crate::{certificate::Trust, http3::Http3};
 
 /// The longest answer that is read.
 const LARGEST_BODY: usize = 256 << 20;
@@ -21,6 +27,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Answer {
     /// Status code.
     pub status: StatusCode,
+    /// How it came.
+    pub version: Version,
     /// Header fields.
     pub headers: HeaderMap,
     /// The body, `Content-Encoding: gzip` undone.
@@ -67,18 +75,44 @@ impl Answer {
 /// A pool of connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpConnector, Full<Bytes>>,
+    wire: Wire,
+}
+
+#[derive(Clone)]
+enum Wire {
+    Plain(Client<HttpConnector, Full<Bytes>>),
+    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Quic(Arc<Http3>),
 }
 
 impl HttpClient {
     /// Over HTTP/1.1.
     pub fn new() -> Self {
-        Self { client: Client::builder(TokioExecutor::new()).build(connector()) }
+        Self { wire: Wire::Plain(Client::builder(TokioExecutor::new()).build(connector())) }
     }
 
     /// Over HTTP/2 by prior knowledge (h2c), one connection.
     pub fn http2() -> Self {
-        Self { client: Client::builder(TokioExecutor::new()).http2_only(true).build(connector()) }
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build(connector());
+        Self { wire: Wire::Plain(client) }
+    }
+
+    /// By TLS, as HTTP/2 or HTTP/1.1: what ALPN says, of those that are offered.
+    pub fn tls(trust: &Trust, http2: bool) -> Self {
+        let mut tcp = connector();
+        tcp.enforce_http(false);
+        let builder = HttpsConnectorBuilder::new().with_tls_config(trust.config()).https_only();
+        let connector = if http2 {
+            builder.enable_all_versions().wrap_connector(tcp)
+        } else {
+            builder.enable_http1().wrap_connector(tcp)
+        };
+        Self { wire: Wire::Tls(Client::builder(TokioExecutor::new()).build(connector)) }
+    }
+
+    /// By QUIC, as HTTP/3.
+    pub fn http3(trust: &Trust) -> Result<Self> {
+        Ok(Self { wire: Wire::Quic(Arc::new(Http3::new(trust)?)) })
     }
 
     /// GET as a browser player does: from another origin, gzip accepted.
@@ -108,7 +142,11 @@ impl HttpClient {
         let what = format!("{} {}", request.method(), request.uri());
         let sent = Instant::now();
         let whole = async {
-            let response = self.client.request(request).await?;
+            let response = match &self.wire {
+                Wire::Plain(client) => client.request(request).await?,
+                Wire::Tls(client) => client.request(request).await?,
+                Wire::Quic(client) => return client.request(request, LARGEST_BODY).await,
+            };
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(anyhow::Error::from_boxed)?;
             anyhow::Ok((parts, body.to_bytes()))
@@ -120,7 +158,14 @@ impl HttpClient {
         let received = Instant::now();
         let gzip = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip");
         let body = if gzip { gunzip(&body).with_context(|| format!("{what}: gzip"))? } else { body };
-        Ok(Answer { status: parts.status, headers: parts.headers, body, sent, received })
+        Ok(Answer {
+            status: parts.status,
+            version: parts.version,
+            headers: parts.headers,
+            body,
+            sent,
+            received,
+        })
     }
 }
 

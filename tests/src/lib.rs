@@ -8,6 +8,7 @@ pub mod bench;
 pub mod browser;
 pub mod certificate;
 pub mod clock;
+pub mod http3;
 pub mod http_client;
 pub mod ladder;
 pub mod llhls;

@@ -45,6 +45,8 @@ pub struct MediaServer {
     pub webrtc: String,
     /// `http://host:port` of HLS.
     pub http: String,
+    /// `https://host:port` of the same, where there is a certificate; HTTP/3 has the same port.
+    pub https: Option<String>,
     /// `http://host:port` of the admin listener.
     pub admin: String,
     /// Its configuration file, which it watches.
@@ -196,11 +198,30 @@ impl MediaServer {
             srt: address("srt")?,
             webrtc: address("webrtc")?,
             http: format!("http://{}", address("http")?),
+            https: address("https").ok().map(|address| format!("https://{address}")),
             admin: format!("http://{}", address("admin")?),
             config,
             settings: settings.clone(),
             client: client.clone(),
         })
+    }
+
+    /// Changes its configuration, and waits until that is in force.
+    pub async fn edit(&mut self, toml: &str) -> Result<()> {
+        let reload = format!("{}/api/v1/reload", self.admin);
+        let last = async || anyhow::Ok(self.client.get(&reload).await?.text());
+        let before = last().await?;
+        self.settings.merge(toml);
+        let next = self.config.with_extension("next");
+        std::fs::write(&next, self.settings.text())?;
+        std::fs::rename(&next, &self.config)?;
+        let other = || async {
+            let now = last().await?;
+            Ok((now != before).then_some(now))
+        };
+        let now = wait::until("a reload", Duration::from_secs(15), other).await?;
+        anyhow::ensure!(now.contains("\"applied\""), "{now}");
+        Ok(())
     }
 
     /// Kills the daemon and starts another at the same addresses, on the same data.

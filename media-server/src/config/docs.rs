@@ -27,6 +27,12 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         TLS,
     ),
     ("tls", "key_file", "PEM file of its private key; where empty, the key is in `cert_file` too.", TLS),
+    (
+        "tls",
+        "certificates",
+        "Further certificates: `[{ cert_file = \"…\", key_file = \"…\" }]`. A client gets the first of all that is for the name that it asks for, else that of `cert_file`.",
+        TLS,
+    ),
     ("rtmp", "listen", "Where publishers connect; `\"\"` for nowhere.", LISTENER),
     (
         "rtmp",
@@ -94,7 +100,24 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     ),
     ("webrtc", "max_sessions", "Publishers and viewers at a time; more are refused.", RESTART),
     ("http", "listen", "Where players connect; `\"\"` for nowhere.", LISTENER),
-    ("http", "max_connections", "Connections at a time; more wait.", RESTART),
+    (
+        "http",
+        "tls_listen",
+        "Where players connect by TLS (HTTP/1.1 and 2), once `tls.cert_file` is set; `\"\"` for nowhere.",
+        LISTENER,
+    ),
+    (
+        "http",
+        "http3",
+        "HTTP/3 on the port of `tls_listen`, by UDP; answers there name it (Alt-Svc).",
+        LISTENER,
+    ),
+    (
+        "http",
+        "max_connections",
+        "Connections of each listener at a time; more wait (HTTP/3: are refused).",
+        RESTART,
+    ),
     ("http", "max_blocked_requests", "Requests that wait for media at a time; more get 503.", RESTART),
     (
         "http",

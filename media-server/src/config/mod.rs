@@ -28,8 +28,8 @@ pub use plan::{LiveStream, Plan, Step, Verdict, diff};
 pub use problem::{ConfigError, Problem};
 pub use summary::Summary;
 pub use types::{
-    Admin, Admission, Bitrate, Config, Hls, Http, Key, Log, LogFormat, Mode, Node, Policy, Pull, PullSource,
-    PullStart, PushTarget, Rtmp, Secret,
+    Admin, Admission, Bitrate, CertificateFiles, Config, Hls, Http, Key, Log, LogFormat, Mode, Node, Policy,
+    Pull, PullSource, PullStart, PushTarget, Rtmp, Secret, Tls,
 };
 pub use watch::{Watcher, watch};
 pub use webrtc::{IceServer, Webrtc, advertised};

@@ -28,6 +28,10 @@ pub enum Step {
     SetWebrtc,
     /// Open, move or (None) close the public HTTP listener. Connections stay.
     BindHttp(Option<SocketAddr>),
+    /// Open, move or (None) close the public HTTPS listener. Connections stay.
+    BindHttps(Option<SocketAddr>),
+    /// Open, move or (None) close the same port for HTTP/3. Connections stay.
+    BindHttp3(Option<SocketAddr>),
     /// Open or move the admin listener.
     BindAdmin(SocketAddr),
     /// Ask another way, or with another secret, who may publish.
@@ -57,6 +61,8 @@ impl fmt::Display for Step {
             Self::BindWebrtc(address) => place(f, "WebRTC", address),
             Self::SetWebrtc => f.write_str("set what WebRTC clients are told"),
             Self::BindHttp(address) => place(f, "HTTP", address),
+            Self::BindHttps(address) => place(f, "HTTPS", address),
+            Self::BindHttp3(address) => place(f, "HTTP/3", address),
             Self::BindAdmin(address) => write!(f, "listen for admin on {address}"),
             Self::SetAdmission => f.write_str("set admission"),
             Self::SetRules => f.write_str("set the rules of the next publish"),
@@ -197,7 +203,18 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
     if changed(|a, b| a.rtmp.tls_listen == b.rtmp.tls_listen && a.tls.is_set() == b.tls.is_set()) {
         plan.steps.push(Step::BindRtmps(encrypted(new)));
     }
+    let secure = new.http.tls_listen.filter(|_| new.tls.is_set());
+    if changed(same_https) {
+        plan.steps.push(Step::BindHttps(secure));
+    }
+    if changed(|a, b| same_https(a, b) && a.http.http3 == b.http.http3) {
+        plan.steps.push(Step::BindHttp3(secure.filter(|_| new.http.http3)));
+    }
     plan
+}
+
+fn same_https(a: &Config, b: &Config) -> bool {
+    a.http.tls_listen == b.http.tls_listen && a.tls.is_set() == b.tls.is_set()
 }
 
 fn rtmp_rules(config: &Config) -> (u64, usize, usize) {
@@ -308,6 +325,7 @@ mod tests {
         });
         let other = |section: &str, key: &str, value: &toml::Value| match (section, key) {
             (_, "listen" | "tls_listen") => "\"127.0.0.9:7001\"".to_owned(),
+            (_, "certificates") => "[{ cert_file = \"other\" }]".to_owned(),
             (_, "keys") => "[{ key = \"k\", stream = \"s\" }]".to_owned(),
             (_, "passphrase") => "\"correct horse battery\"".to_owned(),
             (_, "secret") => "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"".to_owned(),
@@ -354,7 +372,8 @@ mod tests {
                     .iter()
                     .any(|it| key.starts_with(it))
                     && key != "webrtc.max_sessions"
-                    || key.ends_with("listen");
+                    || key.ends_with("listen")
+                    || key == "http.http3";
             assert_eq!(verdict == Verdict::Untouched, untouched, "{key}: {reason}");
             let there_and_back = diff(Some(&new), &old);
             assert_eq!(there_and_back.steps.len(), plan.steps.len(), "{key}");

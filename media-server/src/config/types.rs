@@ -92,6 +92,19 @@ pub struct Tls {
     pub cert_file: PathBuf,
     /// PEM file of its private key; where empty, the key is in `cert_file` too.
     pub key_file: PathBuf,
+    /// Further ones, for clients that ask for their names.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// One of `tls.certificates`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// As `tls.cert_file`.
+    pub cert_file: PathBuf,
+    /// As `tls.key_file`.
+    #[serde(default)]
+    pub key_file: PathBuf,
 }
 
 /// `[rtmp]`
@@ -136,6 +149,11 @@ pub struct Http {
     /// Where players connect; none where absent.
     #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
+    /// Where players connect by TLS, once `[tls]` names a certificate; none where absent.
+    #[serde(deserialize_with = "listen")]
+    pub tls_listen: Option<SocketAddr>,
+    /// HTTP/3 on the same port, by UDP.
+    pub http3: bool,
     /// Connections at a time.
     pub max_connections: usize,
     /// Requests that wait for media at a time.
@@ -464,6 +482,8 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
+            tls_listen: Some(SocketAddr::from(([0, 0, 0, 0], 8443))),
+            http3: true,
             max_connections: 10_000,
             max_blocked_requests: 10_000,
             cors_origins: vec!["*".into()],

@@ -68,6 +68,7 @@ fn listeners(config: &Config, problems: &mut Problems) {
         ("rtmp.tls_listen", config.rtmp.tls_listen.filter(|_| config.tls.is_set())),
         ("webrtc.listen", config.webrtc.listen),
         ("http.listen", config.http.listen),
+        ("http.tls_listen", config.http.tls_listen.filter(|_| config.tls.is_set())),
         ("admin.listen", Some(config.admin.listen)),
     ];
     for (at, (key, address)) in named.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The open ports. Moving one opens the new socket before the old one closes; connections stay.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,10 @@ pub(super) enum Door {
     Webrtc,
     /// Players.
     Http,
+    /// Players, by TLS.
+    Https,
+    /// The same port by QUIC.
+    Http3,
     /// Operators.
     Admin,
 }
@@ -90,7 +94,7 @@ impl Listeners {
 /// A socket that is bound, and not yet served.
 pub(super) struct Bound {
     listener: TcpListener,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 /// Binds `address`; the error says what to do.
@@ -111,6 +115,11 @@ pub(super) fn bind_udp(
     count: usize,
 ) -> Result<Sockets, DaemonError> {
     Sockets::bind(address, count).map_err(|source| failed(what, key, address, source))
+}
+
+/// Binds `address` for HTTP/3.
+pub(super) fn bind_quic(address: SocketAddr) -> Result<UdpSocket, DaemonError> {
+    UdpSocket::bind(address).map_err(|source| failed("HTTP/3", "http", address, source))
 }
 
 /// Binds `address` for WebRTC media.

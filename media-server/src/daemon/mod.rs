@@ -2,6 +2,7 @@
 
 mod capacity;
 mod codecs;
+mod dev_certificate;
 mod encoder;
 mod encoders;
 mod hook;
@@ -15,8 +16,10 @@ mod settings;
 mod slate;
 mod sounds;
 mod sources;
+mod tls;
 mod webrtc;
 
+pub use dev_certificate::dev_certificate;
 pub use encoders::encoders;
 pub use replay::replay_file;
 
@@ -43,8 +46,9 @@ use crate::metrics::Metrics;
 use crate::restream::Restreams;
 use crate::serve::{Feeds, Public};
 use crate::transport::rtc::OpenError;
-use crate::web::certificate::{Certificate, CertificateError};
+use crate::web::certificate::CertificateError;
 use crate::web::pending::Pending;
+use crate::web::quic::QuicError;
 use crate::web::respond::Cors;
 use listeners::{Door, Listeners};
 use webrtc::Webrtc;
@@ -69,6 +73,8 @@ pub(crate) enum DaemonError {
     Bind { what: &'static str, address: std::net::SocketAddr, source: std::io::Error, remedy: String },
     #[error("{0}")]
     Certificate(#[from] CertificateError),
+    #[error("HTTP/3: {0}")]
+    Quic(#[from] QuicError),
     #[error("WebRTC: {0}")]
     Rtc(#[from] OpenError),
     #[error("admission: {0}")]
@@ -144,7 +150,7 @@ struct Daemon {
     webrtc: Webrtc,
     admin: Admin,
     listeners: Listeners,
-    certificate: Certificate,
+    tls: tls::Tls,
     restreams: Restreams,
     pulls: Pulls,
     ready: watch::Sender<Readiness>,
@@ -210,8 +216,8 @@ impl Daemon {
         let sources = Arc::new(pulls.clone());
         let admin = Admin { directory, metrics, last_reload, flights, sources, encoders, readiness };
         let listeners = Listeners::new(tasks.clone(), stop.clone());
-        let certificate = Certificate::default();
-        tasks.spawn(until(stop.clone(), certificate.clone().renewed()));
+        let tls = tls::Tls::new()?;
+        tasks.spawn(until(stop.clone(), tls.certificates.clone().renewed()));
         let mut daemon = Self {
             path,
             config,
@@ -226,7 +232,7 @@ impl Daemon {
             webrtc,
             admin,
             listeners,
-            certificate,
+            tls,
             restreams,
             pulls,
             ready,
@@ -236,7 +242,7 @@ impl Daemon {
         daemon.write_ports();
         daemon.ready.send_replace(Readiness::default());
         tracing::info!(
-            rtmp = ?daemon.listeners.address(Door::Rtmp), rtmps = ?daemon.listeners.address(Door::Rtmps), webrtc = ?daemon.listeners.address(Door::Webrtc), http = ?daemon.listeners.address(Door::Http), admin = ?daemon.listeners.address(Door::Admin),
+            rtmp = ?daemon.listeners.address(Door::Rtmp), rtmps = ?daemon.listeners.address(Door::Rtmps), webrtc = ?daemon.listeners.address(Door::Webrtc), http = ?daemon.listeners.address(Door::Http), https = ?daemon.listeners.address(Door::Https), admin = ?daemon.listeners.address(Door::Admin),
             data = %daemon.config.data_dir.display(), "ready"
         );
         daemon.live().await?;

@@ -1,11 +1,12 @@
 //! A new configuration takes effect: validated whole, its sockets bound first, then every step; or nothing at all.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::listeners::{Bound, Door, bind, bind_udp, bind_webrtc};
+use super::listeners::{Bound, Door, bind, bind_quic, bind_udp, bind_webrtc};
 use super::{Daemon, DaemonError, read_config, settings};
 use crate::admin::{ReloadReport, StreamVerdict};
 use crate::config::{self, Config, LiveStream, Plan, Step, Verdict};
@@ -13,6 +14,7 @@ use crate::ingest::{rtmp, srt};
 use crate::live::Phase;
 use crate::transport::rtc;
 use crate::web::listener::{self, Limits};
+use crate::web::quic;
 use crate::web::respond::Cors;
 
 /// Sockets that a plan needs, bound before anything is changed.
@@ -23,6 +25,8 @@ struct Sockets {
     srt: Option<srt::Sockets>,
     webrtc: Option<rtc::Sockets>,
     http: Option<Bound>,
+    https: Option<Bound>,
+    http3: Option<(SocketAddr, quinn::Endpoint)>,
     admin: Option<Bound>,
 }
 
@@ -111,6 +115,16 @@ impl Daemon {
                 }
                 Step::BindWebrtc(Some(address)) => sockets.webrtc = Some(bind_webrtc(*address)?),
                 Step::BindHttp(Some(address)) => sockets.http = Some(bind("HTTP", "http", *address).await?),
+                Step::BindHttps(Some(address)) => {
+                    sockets.https = Some(bind("HTTPS", "http", *address).await?);
+                }
+                Step::BindHttp3(Some(address)) => {
+                    // Where the port is any, both have the same.
+                    let beside = sockets.https.as_ref().map(|bound| bound.address);
+                    let address = beside.or(self.listeners.address(Door::Https)).unwrap_or(*address);
+                    sockets.http3 =
+                        Some((address, quic::endpoint(bind_quic(address)?, Arc::clone(&self.tls.http3))?));
+                }
                 Step::BindAdmin(address) => {
                     sockets.admin = Some(bind("the admin API", "admin", *address).await?);
                 }
@@ -121,7 +135,7 @@ impl Daemon {
             settings::set_admission(&self.desk.admission, &self.endpoint, &config)?;
         }
         if plan.steps.contains(&Step::SetTls) {
-            self.certificate.set(&config.tls.cert_file, &config.tls.key_file)?;
+            self.tls.set(&config.tls)?;
         }
         self.config = config;
         for step in &plan.steps {
@@ -161,9 +175,9 @@ impl Daemon {
             }
             Step::BindRtmps(_) => {
                 let (desk, most) = (self.desk.clone(), config.rtmp.max_connections);
-                let certificate = self.certificate.clone();
+                let tls = self.tls.rtmps.clone();
                 self.listeners.set(Door::Rtmps, sockets.rtmps.take(), |listener, close, stop| {
-                    rtmp::listen(listener, Some(certificate), desk, most, close, stop)
+                    rtmp::listen(listener, Some(tls), desk, most, close, stop)
                 });
             }
             Step::BindSrt(_) => {
@@ -174,13 +188,29 @@ impl Daemon {
                 });
             }
             Step::BindHttp(_) => {
-                let limits = Limits {
-                    connections: config.http.max_connections,
-                    gauge: self.admin.metrics.http_connections.clone(),
-                };
-                let (public, webrtc) = (self.public.clone(), self.webrtc.clone());
+                let (public, webrtc, limits) = (self.public.clone(), self.webrtc.clone(), self.limits());
                 self.listeners.set(Door::Http, sockets.http.take(), |socket, close, stop| {
-                    listener::serve(socket, limits, close, stop, move |request| {
+                    listener::serve((socket, None), limits, close, stop, move |request| {
+                        let (public, webrtc) = (public.clone(), webrtc.clone());
+                        async move { webrtc.answer(&public, request).await }
+                    })
+                });
+            }
+            Step::BindHttps(_) => {
+                let (public, webrtc, limits) = (self.public.clone(), self.webrtc.clone(), self.limits());
+                let tls = self.tls.clone();
+                self.listeners.set(Door::Https, sockets.https.take(), |socket, close, stop| {
+                    listener::serve((socket, Some(tls.https.clone())), limits, close, stop, move |request| {
+                        let (public, webrtc, tls) = (public.clone(), webrtc.clone(), tls.clone());
+                        async move { tls.answer((&public, &webrtc), request).await }
+                    })
+                });
+            }
+            Step::BindHttp3(_) => {
+                let (public, webrtc, limits) = (self.public.clone(), self.webrtc.clone(), self.limits());
+                self.tls.tell(sockets.http3.as_ref().map(|(address, _)| address.port()));
+                self.listeners.set_any(Door::Http3, sockets.http3.take(), |endpoint, close, stop| {
+                    quic::serve(endpoint, limits, close, stop, move |request| {
                         let (public, webrtc) = (public.clone(), webrtc.clone());
                         async move { webrtc.answer(&public, request).await }
                     })
@@ -191,12 +221,20 @@ impl Daemon {
                     Limits { connections: 256, gauge: prometheus_client::metrics::gauge::Gauge::default() };
                 let admin = self.admin.clone();
                 self.listeners.set(Door::Admin, sockets.admin.take(), |socket, close, stop| {
-                    listener::serve(socket, limits, close, stop, move |request| {
+                    listener::serve((socket, None), limits, close, stop, move |request| {
                         let admin = admin.clone();
                         async move { admin.answer(request).await }
                     })
                 });
             }
+        }
+    }
+
+    /// Bounds of each public listener.
+    fn limits(&self) -> Limits {
+        Limits {
+            connections: self.config.http.max_connections,
+            gauge: self.admin.metrics.http_connections.clone(),
         }
     }
 
@@ -208,6 +246,8 @@ impl Daemon {
             "srt": self.listeners.address(Door::Srt),
             "webrtc": self.listeners.address(Door::Webrtc),
             "http": self.listeners.address(Door::Http),
+            "https": self.listeners.address(Door::Https),
+            "http3": self.listeners.address(Door::Http3),
             "admin": self.listeners.address(Door::Admin),
         });
         let path = self.config.data_dir.join("media-server.ports.json");

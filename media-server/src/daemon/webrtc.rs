@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +15,7 @@ use crate::ingest::Desk;
 use crate::ingest::whip::Whip;
 use crate::live::RungFactory;
 use crate::serve::{Encoders, Public, Whep};
-use crate::signalling::Links;
+use crate::signalling::{Links, Readable};
 use crate::transport::rtc::{OpenError, Port};
 use crate::web::body::Body;
 use crate::web::pending::Pending;
@@ -63,7 +62,7 @@ impl Webrtc {
     }
 
     /// Answers a request: what is neither's is `public`'s.
-    pub(super) async fn answer(&self, public: &Public, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer<B: Readable>(&self, public: &Public, request: Request<B>) -> Response<Body> {
         let path = request.uri().path();
         if self.whip.takes(path) {
             self.whip.answer(request).await

@@ -68,7 +68,9 @@ impl Posters {
 
     /// Answers `GET` or `HEAD` of a stream's `thumb.jpg`, `storyboard.vtt` or sheet; None: `name` is none of these.
     pub(super) fn answer(&self, stream: &str, name: &str, headers: &HeaderMap) -> Option<Response<Body>> {
-        if !name.starts_with("storyboard") && name != "thumb.jpg" {
+        // Behind a slash it would be an object of a rung of that name.
+        let of_storyboard = name.starts_with("storyboard") && !name.contains('/');
+        if !of_storyboard && name != "thumb.jpg" {
             return None;
         }
         let Some(poster) = self.get(stream) else {

@@ -251,7 +251,7 @@ impl Endpoint {
             bearer: bearer.clone(),
             agent: agent.chars().take(LONGEST_AGENT).collect(),
             peer: ends.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |ends| ends.peer),
-            local: ends.map(|ends| ends.local.ip()),
+            local: ends.and_then(|ends| ends.local),
             offer: text(request.into_body()).await?,
         };
         let (Opened { mut peer, answer }, start) = open(posted).await?;

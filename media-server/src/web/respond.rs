@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL,
-    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE,
-    LOCATION, ORIGIN, RANGE, RETRY_AFTER, VARY,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    IF_NONE_MATCH, IF_RANGE, LOCATION, ORIGIN, RANGE, RETRY_AFTER, VARY,
 };
 use http::{Response, StatusCode};
 use serde_json::json;
@@ -70,6 +70,16 @@ pub(crate) fn ok(body: Body, content_type: &'static str, cache: HeaderValue) -> 
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, cache);
+    response
+}
+
+/// The answer to HEAD: what GET's says of itself, without its body (RFC 9110 9.3.2). hyper does this for HTTP/1.1 alone.
+pub(crate) fn head_only(mut response: Response<Body>) -> Response<Body> {
+    let length = response.body().len();
+    if !matches!(response.status(), StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    *response.body_mut() = Body::empty();
     response
 }
 

@@ -73,7 +73,11 @@ impl Report {
 
 /// Follows every rendition of the live stream at `url` for `how_long`.
 pub async fn check(url: &str, how_long: Duration) -> Result<Report> {
-    let client = HttpClient::new();
+    check_by(HttpClient::new(), url, how_long).await
+}
+
+/// The same, by a client of another protocol.
+pub async fn check_by(client: HttpClient, url: &str, how_long: Duration) -> Result<Report> {
     let url = Url::parse(url)?;
     let answer = client.get(url.as_str()).await?;
     anyhow::ensure!(answer.status.is_success(), "{url}: HTTP {}", answer.status);

@@ -22,9 +22,11 @@ impl Followed {
         self.probe_oldest_part(client).await?;
         self.probe_late_directives(client).await?;
         self.probe_removed_part(client).await?;
-        let offered =
-            HttpClient::http2().get(self.url.as_str()).await.is_ok_and(|answer| answer.status.is_success());
-        self.findings.hold(36, offered, || format!("{}: no HTTP/2 by prior knowledge", self.name));
+        if self.url.scheme() == "http" {
+            let answer = HttpClient::http2().get(self.url.as_str()).await;
+            let offered = answer.is_ok_and(|answer| answer.status.is_success());
+            self.findings.hold(36, offered, || format!("{}: no HTTP/2 by prior knowledge", self.name));
+        }
         Ok(())
     }
 

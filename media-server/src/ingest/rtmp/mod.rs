@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Desk;
 use crate::metrics::Outcome;
-use crate::web::certificate::Certificate;
 use crate::web::pending::Waiting;
 
 /// A TLS handshake must be done in this time.
@@ -23,12 +23,12 @@ const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
 /// Publishers get this long to be told goodbye when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// Takes RTMP connections from `listener` until `cancel`, by TLS (RTMPS) where there is a certificate. Connections outlive a rebind of the listener: they end
+/// Takes RTMP connections from `listener` until `cancel`, by TLS (RTMPS) where `tls` says how. Connections outlive a rebind of the listener: they end
 /// with `sessions`.
 #[must_use = "nothing is accepted until this future is polled"]
 pub async fn listen(
     listener: TcpListener,
-    certificate: Option<Certificate>,
+    tls: Option<TlsAcceptor>,
     desk: Desk,
     max_connections: usize,
     cancel: CancellationToken,
@@ -64,12 +64,12 @@ pub async fn listen(
         let lane = berth.lane.clone();
         let desk = desk.clone();
         let sessions = sessions.clone();
-        let certificate = certificate.clone();
+        let tls = tls.clone();
         let connection = async move {
             let _berth = berth;
             desk.metrics.rtmp_connections.inc();
             let outcome = match TcpStream::from_std(socket) {
-                Ok(socket) => serve(socket, (peer, waiting), certificate, &desk, sessions).await,
+                Ok(socket) => serve(socket, (peer, waiting), tls, &desk, sessions).await,
                 Err(error) => {
                     tracing::warn!(%peer, %error, "an RTMP connection could not be taken");
                     "socket"
@@ -95,7 +95,7 @@ pub async fn listen(
 async fn serve(
     socket: TcpStream,
     (peer, waiting): (SocketAddr, Waiting),
-    certificate: Option<Certificate>,
+    tls: Option<TlsAcceptor>,
     desk: &Desk,
     sessions: CancellationToken,
 ) -> &'static str {
@@ -103,10 +103,10 @@ async fn serve(
         tracing::debug!(%peer, %error, "connection lost before it began");
         return "socket";
     }
-    let Some(certificate) = certificate else {
+    let Some(tls) = tls else {
         return connection::serve(socket, "rtmp", (peer, waiting), desk, sessions).await.name();
     };
-    match tokio::time::timeout(TLS_HANDSHAKE, certificate.accept(socket)).await {
+    match tokio::time::timeout(TLS_HANDSHAKE, tls.accept(socket)).await {
         Ok(Ok(socket)) => connection::serve(socket, "rtmps", (peer, waiting), desk, sessions).await.name(),
         Ok(Err(error)) => {
             tracing::info!(%peer, %error, "TLS handshake failed: is the encoder set to rtmps://, and does it trust the certificate?");

@@ -7,6 +7,7 @@ mod registry;
 mod socket;
 mod tcp;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,6 +43,15 @@ pub struct Tally {
     pub overflow: Counter,
     /// They were not sent: who is there has not shown that it hears us.
     pub held: Counter,
+}
+
+impl OpenError {
+    /// The parser's words, without the line that says where: it has an address of our memory in it.
+    fn syntax(error: &impl fmt::Display) -> Self {
+        let text = error.to_string();
+        let words: Vec<&str> = text.lines().filter(|line| !line.contains("0x")).collect();
+        Self::Syntax(words.join(", "))
+    }
 }
 
 /// Why there is no session.
@@ -103,8 +113,7 @@ impl Port {
         let candidates = Candidates::new(&self.terms.load(), at, local)?;
         // ICE restarts come as the same offer with other credentials.
         let offer = sdp::without_candidates(offer);
-        let parsed =
-            SdpOffer::from_sdp_string(&offer).map_err(|error| OpenError::Syntax(error.to_string()))?;
+        let parsed = SdpOffer::from_sdp_string(&offer).map_err(|error| OpenError::syntax(&error))?;
         let mut rtc = Box::new(config.set_dtls_cert(self.certificate.clone()).build(Instant::now()));
         for candidate in &candidates.bases {
             rtc.add_local_candidate(candidate.clone());

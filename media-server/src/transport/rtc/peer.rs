@@ -127,8 +127,7 @@ impl Peer {
     /// Restarts ICE with the client's new credentials; the fragment that answers it.
     pub fn restart(&mut self, credentials: &Credentials) -> Result<String, OpenError> {
         let offer = sdp::with_credentials(&self.offer, credentials);
-        let parsed =
-            SdpOffer::from_sdp_string(&offer).map_err(|error| OpenError::Syntax(error.to_string()))?;
+        let parsed = SdpOffer::from_sdp_string(&offer).map_err(|error| OpenError::syntax(&error))?;
         let answer = accept(&mut self.rtc, parsed, &self.candidates)?;
         self.offer = offer;
         let ufrag = self.ice();
