@@ -151,7 +151,8 @@ impl HttpClient {
             let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(anyhow::Error::from_boxed)?;
             anyhow::Ok((parts, body.to_bytes()))
         };
-        let (parts, body) = tokio::time::timeout(PATIENCE, whole)
+        // Boxed: a future of three clients is large, and is part of others.
+        let (parts, body) = tokio::time::timeout(PATIENCE, Box::pin(whole))
             .await
             .with_context(|| format!("{what}: no whole answer within {PATIENCE:?}"))?
             .with_context(|| what.clone())?;

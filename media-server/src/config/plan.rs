@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn the_first_start_is_a_change_from_nothing() {
         let plan = diff(None, &Config::default());
-        assert_eq!(plan.steps.len(), 14);
+        assert_eq!(plan.steps.len(), 16);
         assert!(plan.restart.is_empty());
     }
 

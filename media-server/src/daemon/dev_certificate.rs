@@ -23,14 +23,17 @@ pub fn dev_certificate(names: &[String], folder: &Path) -> ExitCode {
     };
     let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (cert, key) = (whole(&made.cert_file), whole(&made.key_file));
+    let quoted = |path: &Path| toml::Value::from(path.display().to_string());
     println!(
         "A certificate for {}, until {}. It is for trying things: nobody trusts it by itself.\n\n\
-         [tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n\n\
+         [tls]\ncert_file = {}\nkey_file = {}\n\n\
          curl:     --cacert {}\n\
          Chromium: a page behind it is opened after a warning; for HTTP/3 start it with\n          \
          --ignore-certificate-errors-spki-list={} --origin-to-force-quic-on=localhost:8443",
         all.join(", "),
         made.until.date(),
+        quoted(&cert),
+        quoted(&key),
         cert.display(),
         made.public_key_hash,
     );
