@@ -7,13 +7,13 @@ use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Trusts one certificate, for `localhost` and the loopback address.
+/// Trusts one certificate.
 #[derive(Clone)]
 pub struct Trust(ClientConfig);
 
-/// Makes a certificate for `localhost` and the loopback address, as `cert.pem` and `key.pem` in `folder`.
+/// Makes a certificate for `localhost` alone, as `cert.pem` and `key.pem` in `folder`.
 pub fn make(folder: &Path) -> Result<Trust> {
-    make_for(&["localhost", "127.0.0.1"], folder, ("cert.pem", "key.pem"))
+    make_for(&["localhost"], folder, ("cert.pem", "key.pem"))
 }
 
 /// Makes a certificate for these names, in these files of `folder`.
