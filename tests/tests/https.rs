@@ -113,8 +113,8 @@ async fn each_name_has_its_certificate() -> Result<()> {
     let further =
         |name: &str| format!("{{ cert_file = \"{at}/{name}.pem\", key_file = \"{at}/{name}.key\" }}");
     let settings = format!(
-        "[tls]\ncert_file = \"{at}/first.example.pem\"\nkey_file = \"{at}/first.example.key\"\n\
-         certificates = [{}, {}]\n[rtmp]\ntls_listen = \"\"\n[http]\ntls_listen = \"127.0.0.1:0\"\n",
+        "[tls]\ncertificates = [{}, {}, {}]\n[rtmp]\ntls_listen = \"\"\n[http]\ntls_listen = \"127.0.0.1:0\"\n",
+        further("first.example"),
         further("any.second.example"),
         further("third.example"),
     );
@@ -228,4 +228,29 @@ async fn an_address_that_does_not_answer_is_not_flooded() -> Result<()> {
     println!("{first} bytes sent, {bytes} came back: {back:?}");
     assert!(first >= 1200 && bytes > 0 && bytes < 4 * first, "{first} {back:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowded_port_asks_who_is_there_and_a_full_one_refuses() -> Result<()> {
+    let plan = Plan::open()?.pass_through();
+    let trust = certificate_in(plan.folder())?;
+    let settings = certificate::settings(plan.folder(), "127.0.0.1:0");
+    let world = plan.media(&settings).media("[http]\nmax_connections = 4\n").start().await?;
+    let url = format!("{}/", world.media.https.clone().context("no HTTPS port")?);
+    let mut there = Vec::new();
+    // From the second on each is sent a Retry first.
+    for number in 0..4 {
+        let client = HttpClient::http3(&trust)?;
+        client.get(&url).await.with_context(|| format!("connection {number}"))?;
+        there.push(client);
+    }
+    assert!(HttpClient::http3(&trust)?.get(&url).await.is_err(), "a fifth connection");
+    for client in &there {
+        assert_eq!(client.get(&url).await?.status, StatusCode::OK, "one that was there");
+    }
+    there.truncate(1);
+    wait::until("room for another one", SOON, || async {
+        Ok(HttpClient::http3(&trust)?.get(&url).await.ok().map(drop))
+    })
+    .await
 }

@@ -4,6 +4,7 @@ use std::{io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use http::{Method, header};
+use tempfile::NamedTempFile;
 use tokio::process::Command;
 use weir_tests::{
     publisher::{Ffmpeg, Source, ffmpeg, webrtc},
@@ -13,11 +14,17 @@ use weir_tests::{
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Width, height and codec of a picture.
-async fn shape(jpeg: &[u8]) -> Result<String> {
+/// A picture where programs can read it.
+fn file(jpeg: &[u8]) -> Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().suffix(".jpg").tempfile()?;
     file.write_all(jpeg)?;
     file.flush()?;
+    Ok(file)
+}
+
+/// Width, height and codec of a picture.
+async fn shape(jpeg: &[u8]) -> Result<String> {
+    let file = file(jpeg)?;
     let mut command = Command::new("ffprobe");
     command.args(["-v", "error", "-show_entries", "stream=codec_name,width,height", "-of", "csv=p=0"]);
     let output = command.arg(file.path()).kill_on_drop(true).output().await?;
@@ -91,8 +98,7 @@ fn seconds(time: &str) -> Result<f64> {
 
 /// The pixels of a grey picture, 0 to 255.
 async fn grey(jpeg: &[u8]) -> Result<Vec<u8>> {
-    let mut file = tempfile::Builder::new().suffix(".jpg").tempfile()?;
-    file.write_all(jpeg)?;
+    let file = file(jpeg)?;
     let name = file.path().display().to_string();
     // Not `gray`: of that ffmpeg makes 16 to 235.
     let rgb = ffmpeg::run(["-i", &name, "-f", "rawvideo", "-pix_fmt", "rgb24"], Path::new("-")).await?;

@@ -30,7 +30,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         "tls",
         "certificates",
-        "Further certificates: `[{ cert_file = \"…\", key_file = \"…\" }]`. A client gets the first of all that is for the name that it asks for, else that of `cert_file`.",
+        "Further certificates: `[{ cert_file = \"…\", key_file = \"…\" }]`. A client gets the first of all that is for the name that it asks for, else the first, which is that of `cert_file` where it is set.",
         TLS,
     ),
     ("rtmp", "listen", "Where publishers connect; `\"\"` for nowhere.", LISTENER),

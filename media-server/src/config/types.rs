@@ -444,7 +444,7 @@ fn host_name() -> &'static str {
 impl Tls {
     /// There is a certificate.
     pub fn is_set(&self) -> bool {
-        !self.cert_file.as_os_str().is_empty()
+        !self.cert_file.as_os_str().is_empty() || !self.certificates.is_empty()
     }
 }
 

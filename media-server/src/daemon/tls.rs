@@ -49,7 +49,7 @@ impl Tls {
             certificate: certificate.clone(),
             key: key.clone(),
         };
-        let set = tls.is_set() || !tls.key_file.as_os_str().is_empty();
+        let set = [&tls.cert_file, &tls.key_file].iter().any(|file| !file.as_os_str().is_empty());
         let first = set.then(|| pair(&tls.cert_file, &tls.key_file));
         let further = tls.certificates.iter().map(|files| pair(&files.cert_file, &files.key_file));
         self.certificates.set(&first.into_iter().chain(further).collect::<Vec<_>>())
